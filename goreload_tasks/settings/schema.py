@@ -1,0 +1,129 @@
+"""Every setting, its type and its default: one frozen tree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NewType
+
+Duration = NewType("Duration", float)
+"""Seconds, written by a person as numbers with units: `150ms`, `2s`, `1m30s`."""
+
+Port = NewType("Port", int)
+"""A TCP port, 1 to 65535."""
+
+DEBOUNCE = {"reload": Duration(0.15), "dev": Duration(0.3), "large": Duration(0.6)}
+"""Names for the usual quiet windows."""
+
+Word = NewType("Word", str)
+"""One word of a command line; a whole text is split into words as a shell would."""
+
+Tristate = Literal["auto", "on", "off"]
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A named set of tags, flags and variables."""
+
+    tags: tuple[str, ...] = ()
+    flags: tuple[Word, ...] = ()
+    ldflags: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    go_env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    tags: tuple[str, ...] = ()
+    flags: tuple[Word, ...] = ()
+    ldflags: str = ""
+    fast: Tristate = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    include: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    gitignore: bool = True
+    poll: Tristate = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    debounce: Duration = DEBOUNCE["reload"]
+    cooldown: Duration = Duration(0.0)
+    on_failure: Literal["keep", "stop"] = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    signal: Literal["TERM", "INT", "HUP", "QUIT", "USR1", "USR2"] = "TERM"
+    grace: Duration = Duration(5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    restart: Literal["on-change", "backoff", "never"] = "on-change"
+    delay: Duration = Duration(1.0)
+    jitter: float = 0.5
+    limit: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    mode: Literal["auto", "direct"] = "auto"
+    port: Port | None = None
+    ready: str | None = None
+    open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of one service."""
+
+    main: str | None = None
+    args: tuple[Word, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    env_files: tuple[str, ...] = (".env",)
+    environment: str = "dev"
+    environments: Mapping[str, Environment] = field(default_factory=dict)
+    build: Build = Build()
+    watch: Watch = Watch()
+    reload: Reload = Reload()
+    stop: Stop = Stop()
+    crash: Crash = Crash()
+    serve: Serve = Serve()
+
+
+DEFAULTS: Mapping[str, object] = {
+    "environments": {"dev": {"tags": ["dev"]}, "test": {"tags": ["test"]}, "prod": {"tags": ["prod"]}},
+}
+"""What the tree's own field defaults cannot say: the environments that every project has."""
+
+PLANNED = {
+    "rules": "rules come with a later version",
+    "build.direct": "direct building comes with a later version",
+    "serve.overlap": "overlapping generations come with the proxy, in a later version",
+}
+"""Settings of the published design that this version does not honour: refused, never silently ignored."""
+
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+_UNITS = (3600.0, 60.0, 1.0, 0.001)
+
+
+def duration(text: str) -> Duration:
+    """Seconds from numbers with units, largest unit first.
+
+    >>> duration("1m30s")
+    90.0
+
+    Raises:
+        ValueError: not such a text; a bare number has no unit and is refused too (except `0`).
+    """
+    if text == "0":
+        return Duration(0.0)
+    match = _DURATION.fullmatch(text)
+    if not text or match is None:
+        raise ValueError(text)
+    return Duration(sum(float(part) * unit for part, unit in zip(match.groups(), _UNITS, strict=True) if part))
