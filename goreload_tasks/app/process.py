@@ -1,0 +1,303 @@
+"""The only room that starts and stops processes.
+
+Every child leads a session, and so a process group, of its own: a Ctrl-C at the terminal reaches us alone, and whatever
+the child starts can be ended with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import pty
+import signal
+import subprocess
+import termios
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import psutil
+
+from goreload_tasks.app.output import Lines
+
+PARTIAL_AFTER = 0.1
+"""Seconds after which the beginning of a line that does not end is shown: a prompt, say."""
+
+DUMP_TIME = 1.0
+"""Seconds that an app which ignored its stop signal has for writing out its goroutines."""
+
+
+class Group:
+    """A process group that we started, from its spawn until every member is gone."""
+
+    def __init__(self, process: asyncio.subprocess.Process, reader: _Reader) -> None:
+        self._process = process
+        self._reader = reader
+        self.pid = process.pid
+
+    async def wait(self) -> int:
+        """The exit code of its leader, negative for a signal; its output up to then has been passed on."""
+        code = await self._process.wait()
+        self._reader.drain()
+        return code
+
+    @property
+    def tail(self) -> list[str]:
+        """Its last lines of output."""
+        return self._reader.lines.tail
+
+    async def stop(self, how: signal.Signals, grace: float, dump: bool = False) -> int:
+        """End the whole group: `how`, `grace` seconds, then SIGKILL. Returns the leader's exit code.
+
+        Args:
+            dump: before SIGKILL send SIGQUIT, which makes a Go program write where its goroutines hang
+                (package os/signal of Go's standard library).
+        """
+        steps = [(how, grace), *([(signal.SIGQUIT, DUMP_TIME)] if dump else []), (signal.SIGKILL, None)]
+        for step, patience in steps:
+            if not self.signal(step):
+                break
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience):
+                    await self._gone()
+                break
+        code = await self.wait()
+        self._reader.close()
+        return code
+
+    async def _gone(self) -> None:
+        await self._process.wait()
+        pause = 0.002
+        while self.alive():
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 0.05)
+
+    def alive(self) -> bool:
+        """Is any member of the group left? A zombie that its new parent has not reaped is not."""
+        try:
+            os.killpg(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:  # macOS, when only zombies are left
+            pass
+        return any(_in_group(process, self.pid) for process in psutil.process_iter())
+
+    def close(self) -> None:
+        """Read no further."""
+        self._reader.close()
+
+    def signal(self, number: signal.Signals) -> bool:
+        """Signal the whole group. False: there is nobody left."""
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return self.alive()
+        return True
+
+
+def _in_group(process: psutil.Process, group: int) -> bool:
+    with contextlib.suppress(psutil.Error, ProcessLookupError):
+        return os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+class _Reader:
+    """Passes on what a child prints, without a thread and in bounded memory."""
+
+    def __init__(self, fd: int, sink: Callable[[bytes], None], partial: bool) -> None:
+        self.lines = Lines()
+        self._fd = fd
+        self._sink = sink
+        self._partial = partial
+        self._flush: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        os.set_blocking(fd, False)
+        self._loop.add_reader(fd, self._read)
+
+    def _read(self) -> bool:
+        """One block at a time, so that a chatty app does not hold up the loop. False: nothing more for now."""
+        try:
+            block = os.read(self._fd, 64 * 1024)
+        except BlockingIOError:
+            return False
+        except OSError:  # a pty says EIO where a pipe says end of file
+            block = b""
+        if not block:
+            self.close()
+            return False
+        self._sink(self.lines.feed(block))
+        if self._flush:
+            self._flush.cancel()
+        if self._partial and self.lines.pending:
+            self._flush = self._loop.call_later(PARTIAL_AFTER, lambda: self._sink(self.lines.flush()))
+        return True
+
+    def drain(self) -> None:
+        """Read what is there. Somebody who left the group may hold the other end for ever: do not wait for its end."""
+        while self._fd >= 0 and self._read():
+            pass
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            self._loop.remove_reader(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+            if self._flush:
+                self._flush.cancel()
+            self._sink(self.lines.close())
+
+
+async def spawn(
+    argv: Sequence[str],
+    *,
+    cwd: str,
+    env: Mapping[str, str],
+    sink: Callable[[bytes], None],
+    terminal: bool = False,
+    partial: bool = False,
+) -> Group:
+    """Start a command in a group of its own; stdin is empty, stdout and stderr go to `sink` in blocks of whole lines.
+
+    Args:
+        terminal: it finds a terminal at its stdout, so that it colours as it would without us.
+        partial: lines that do not end are passed on after a moment too.
+
+    Raises:
+        OSError: the command cannot be started.
+    """
+    ours, theirs = _terminal_pair() if terminal else os.pipe()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)
+    return Group(process, _Reader(ours, sink, partial))
+
+
+def _terminal_pair() -> tuple[int, int]:
+    """A pseudo terminal that passes bytes on as they are, as wide as ours."""
+    ours, theirs = pty.openpty()
+    modes = termios.tcgetattr(theirs)
+    modes[1] &= ~termios.OPOST
+    modes[3] &= ~termios.ECHO
+    termios.tcsetattr(theirs, termios.TCSANOW, modes)
+    with contextlib.suppress(OSError):
+        size = fcntl.ioctl(1, termios.TIOCGWINSZ, b"\0" * 8)
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, size)
+    return ours, theirs
+
+
+Capture = Callable[[Sequence[str], str, Mapping[str, str]], Awaitable[tuple[int, bytes, bytes]]]
+
+
+async def capture(argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> tuple[int, bytes, bytes]:
+    """Run a command to its end: exit code, stdout, stderr. Cancelled, it takes its whole group with it.
+
+    Raises:
+        OSError: the command cannot be started.
+    """
+    process = await asyncio.create_subprocess_exec(
+        *argv,
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        out, err = await process.communicate()
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+        raise
+    return process.returncode or 0, out, err
+
+
+PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+
+
+def foreground(argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> int:
+    """Run a command as if it had been typed instead of us: terminal, stdin, signals and exit code are its own.
+
+    As a shell does (POSIX 2.9.3.1, job control), the terminal is handed to its group: Ctrl-C and Ctrl-Z reach the
+    command alone, and what reaches us is passed on.
+
+    Returns:
+        Its exit code; 128 + number when a signal ended it.
+
+    Raises:
+        OSError: the command cannot be started.
+    """
+    waiting: list[int] = []
+    child: list[int] = []
+
+    def forward(number: int, _frame: object) -> None:
+        if child:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child[0], number)
+        else:
+            waiting.append(number)  # arrived before there was anybody to pass it on to
+
+    before = {number: signal.signal(number, forward) for number in PASSED_ON}
+    terminal = _own_terminal()
+    try:
+        process = subprocess.Popen(argv, cwd=cwd, env=env, process_group=0)
+        child.append(process.pid)
+        _hand(terminal, process.pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGCONT)  # it may have asked for the terminal before it had it
+        for number in waiting:
+            forward(number, None)
+        return _follow(process, terminal)
+    finally:
+        _hand(terminal, os.getpgrp())
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _follow(process: subprocess.Popen[bytes], terminal: int | None) -> int:
+    while True:
+        pid, status = os.waitpid(process.pid, os.WUNTRACED)
+        if pid and os.WIFSTOPPED(status):
+            # Ctrl-Z: stop where the person's shell sees it, and go on together.
+            _hand(terminal, os.getpgrp())
+            os.kill(os.getpid(), signal.SIGSTOP)
+            _hand(terminal, process.pid)
+            os.killpg(process.pid, signal.SIGCONT)
+            continue
+        code = os.waitstatus_to_exitcode(status)
+        process.returncode = code  # it is reaped: Popen must not try again
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # what it left behind in its group
+        return code if code >= 0 else 128 - code
+
+
+def _own_terminal() -> int | None:
+    """The terminal at stdin, when we are in its foreground."""
+    try:
+        return 0 if os.tcgetpgrp(0) == os.getpgrp() else None
+    except OSError:
+        return None
+
+
+def _hand(terminal: int | None, group: int) -> None:
+    if terminal is None:
+        return
+    before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # else a background group that hands it over is stopped
+    with contextlib.suppress(OSError):
+        os.tcsetpgrp(terminal, group)
+    signal.signal(signal.SIGTTOU, before)

@@ -1,0 +1,92 @@
+"""One cancellable build of one generation into a file of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from goreload_tasks.app.process import Group, spawn
+from goreload_tasks.build.diagnostics import Problem, parse
+from goreload_tasks.errors import GoreloadError
+
+BLOCK = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a command ended: exit code, what it printed, seconds it took."""
+
+    code: int
+    text: str
+    seconds: float
+    cancelled: bool = False
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        return parse(self.text) or (Problem("", 0, 0, f"it ended with exit code {self.code} and no message"),)
+
+
+class Job:
+    """A command whose output is kept, and which can be cancelled with its whole group."""
+
+    def __init__(self, argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> None:
+        self._argv = argv
+        self._cwd = cwd
+        self._env = env
+        self._blocks: list[bytes] = []
+        self._group: Group | None = None
+        self._cancelled = False
+
+    async def run(self) -> Result:
+        """Start it and wait for its end.
+
+        Raises:
+            GoreloadError: it cannot be started.
+        """
+        began = time.monotonic()
+        try:
+            self._group = await spawn(self._argv, cwd=self._cwd, env=self._env, sink=self._blocks.append)
+        except OSError as error:
+            raise GoreloadError(f"cannot start {self._argv[0]} in {self._cwd}: {error.strerror}") from None
+        if self._cancelled:  # while it was being spawned
+            self._signal()
+        try:
+            code = await self._group.wait()
+        except asyncio.CancelledError:
+            self._cancelled = True
+            await self._group.stop(signal.SIGKILL, 1.0)
+            raise
+        if self._cancelled or self._group.alive():
+            # compile and link run on when only their parent ends: the group is gone before anyone hears of the end
+            code = await self._group.stop(signal.SIGKILL, 1.0)
+        else:
+            self._group.close()
+        text = b"".join(self._blocks).decode(errors="replace")
+        return Result(code, text, time.monotonic() - began, self._cancelled)
+
+    def cancel(self) -> None:
+        """End it at once: SIGTERM to the group. The build cache survives that at any moment."""
+        self._cancelled = True
+        self._signal()
+
+    def _signal(self) -> None:
+        if self._group:
+            self._group.signal(signal.SIGTERM)
+
+
+def same_file(one: str, other: str) -> bool:
+    """Do two files hold the same bytes? Stops at the first block that differs."""
+    try:
+        with open(one, "rb", buffering=0) as left, open(other, "rb", buffering=0) as right:
+            if os.fstat(left.fileno()).st_size != os.fstat(right.fileno()).st_size:
+                return False
+            while block := left.read(BLOCK):
+                if block != right.read(BLOCK):
+                    return False
+    except OSError:
+        return False
+    return True

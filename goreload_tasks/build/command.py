@@ -1,0 +1,140 @@
+"""PURE. What `go build` is asked for: one service in one environment as argv and variables."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from goreload_tasks.build.tags import check, compose, split
+from goreload_tasks.errors import GoreloadError
+from goreload_tasks.settings import Service, unknown
+
+FAST_LDFLAGS = "-s -w -buildid="
+"""No symbol table and no DWARF (linking is most of a reload), and no build id: equal code is then an equal binary.
+Panics, pprof and runtime.Caller read their names and lines from pclntab, which stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How one service is built: by which go, where, with what."""
+
+    go: str
+    cwd: str
+    package: str
+    flags: tuple[str, ...]
+    tags: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+
+    def build(self, out: str) -> list[str]:
+        """The argv of the build into `out`."""
+        return [self.go, "build", "-o", out, *self.flags, self.package]
+
+
+def flags(
+    service: Service, line_tags: Sequence[str], goflags: Sequence[str], dev: bool
+) -> tuple[list[str], tuple[str, ...]]:
+    """The flags of the build and its tags: settings, environment and command line merged into one -tags, one -ldflags.
+
+    Args:
+        line_tags: `--tags` as given.
+        goflags: the words of GOFLAGS; its tags join ours, which would otherwise replace them.
+        dev: built for `dev`, where the fast build is the default.
+
+    Raises:
+        GoreloadError: unknown environment, bad tag.
+    """
+    settings, sources = service.settings, service.sources
+    if settings.environment not in settings.environments:
+        raise unknown("environment", settings.environment, sources.get("environment", "default"), settings.environments)
+    environment = settings.environments[settings.environment]
+    words, flag_tags, flag_ld = _extract([*settings.build.flags, *environment.flags])
+    check(settings.build.tags, sources.get("build.tags", "build.tags"))
+    check(environment.tags, f"environments.{settings.environment}.tags")
+    check(split(line_tags), "--tags")
+    tags = compose(_extract(goflags)[1], settings.build.tags, flag_tags, environment.tags, split(line_tags))
+    fast = settings.build.fast == "on" or (settings.build.fast == "auto" and dev and settings.environment != "prod")
+    if fast and not any(word.startswith(("-buildvcs", "--buildvcs")) for word in words):
+        words.insert(0, "-buildvcs=false")
+    # The last one wins in the linker, so what a person says comes after what is fast.
+    linker = " ".join(
+        part for part in (FAST_LDFLAGS if fast else "", settings.build.ldflags, *flag_ld, environment.ldflags) if part
+    )
+    if tags:
+        words.append(f"-tags={','.join(tags)}")
+    if linker:
+        words.append(f"-ldflags={linker}")
+    return words, tags
+
+
+def _extract(words: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """Flags without -tags and -ldflags, and the values of those two. A pattern's -ldflags (`pkg=...`) stays a flag."""
+    rest: list[str] = []
+    tags: list[str] = []
+    linker: list[str] = []
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        name, equals, value = word.lstrip("-").partition("=")
+        if not word.startswith("-") or name not in ("tags", "ldflags"):
+            rest.append(word)
+            continue
+        if not equals:
+            value = left.pop(0) if left else ""
+        if name == "tags":
+            tags += value.replace(",", " ").split()
+        elif value and not value.startswith("-"):
+            rest.append(f"-ldflags={value}")
+        else:
+            linker.append(value)
+    return rest, tags, linker
+
+
+def build_env(service: Service, environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables of the go command."""
+    environment = service.settings.environments[service.settings.environment]
+    return {**environ, **environment.go_env}
+
+
+def app_env(service: Service, environ: Mapping[str, str], files: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The variables of the app, in rising order: env files, ours, the settings', the environment's; then PORT.
+
+    Args:
+        files: name and text of each env file that exists.
+    """
+    settings = service.settings
+    env: dict[str, str] = {}
+    for name, text in files:
+        env.update(dotenv(text, name))
+    env |= environ
+    if settings.serve.port is not None:
+        env["PORT"] = str(settings.serve.port)
+    env |= settings.env
+    env |= settings.environments[settings.environment].env
+    return env
+
+
+def dotenv(text: str, name: str) -> dict[str, str]:
+    """NAME=VALUE lines: `export` allowed, quotes as in a shell, `#` starts a comment after white space.
+
+    Raises:
+        GoreloadError: a line that is none; its value is not shown.
+    """
+    values = {}
+    for number, written in enumerate(text.splitlines(), 1):
+        line = written.strip().removeprefix("export ").strip()
+        if not line or line.startswith("#"):
+            continue
+        key, equals, value = line.partition("=")
+        key, value = key.strip(), value.strip()
+        if not equals or not key or any(char.isspace() for char in key):
+            raise GoreloadError(f"{name}, line {number}: expected NAME=VALUE; mend or remove the line")
+        try:
+            if value[:1] in ("'", '"'):
+                value = shlex.split(value, comments=True)[0]
+            else:
+                value = value.partition(" #")[0].rstrip()
+        except (ValueError, IndexError):
+            raise GoreloadError(f"{name}, line {number}: the quotes around {key}'s value do not close") from None
+        values[key] = value
+    return values

@@ -1,0 +1,187 @@
+"""`.goreload/`: what this tool keeps in a project, and the lock that says whose turn it is.
+
+.goreload/.gitignore            ignores everything here, and marks the folder as ours
+.goreload/SERVICE/lock          held by the running `dev` or `watch`; its pid is written in it
+.goreload/SERVICE/bin/N/NAME    the binary of generation N; never overwritten, the last few are kept
+.goreload/SERVICE/out/ENV/NAME  what `build` makes
+.goreload/SERVICE/tmp/PID       GOTMPDIR of one process
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+
+from goreload_tasks.errors import GoreloadError
+
+NAME = ".goreload"
+MARK = "# Made by goreload-tasks; `clean` removes what is in this folder.\n*\n"
+PARTS = ("bin", "out", "tmp", "lock")
+"""All that this tool makes for a service."""
+
+KEPT = 3
+"""Binaries kept beside the running one."""
+
+
+class Store:
+    """The folder of one service.
+
+    Raises:
+        GoreloadError: the folder cannot be made, or something that is not ours stands in its place.
+    """
+
+    def __init__(self, root: str, service: str) -> None:
+        self.home = os.path.join(root, NAME)
+        self.folder = os.path.join(self.home, service)
+        if os.path.islink(self.home) or os.path.islink(self.folder):
+            raise GoreloadError(
+                f"{self.folder} leads through a link, and nothing behind a link is ours: remove the link"
+            )
+        try:
+            os.makedirs(self.folder, 0o700, exist_ok=True)
+            mark = os.path.join(self.home, ".gitignore")
+            if not os.path.lexists(mark):
+                with open(mark, "w", encoding="utf-8") as file:
+                    file.write(MARK)
+        except OSError as error:
+            raise GoreloadError(f"cannot write {self.folder}: {error.strerror}; make the folder writable") from None
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the only one. The kernel lets go of the lock however we end, so a stale one cannot be.
+
+        Raises:
+            GoreloadError: another process has it; its pid is named.
+        """
+        path = os.path.join(self.folder, "lock")
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise GoreloadError(f"cannot write {path}: {error.strerror}; make the folder writable") from None
+        try:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pid = os.read(file, 20).decode().strip() or "unknown"
+                service = os.path.basename(self.folder)
+                raise GoreloadError(
+                    f"{service} is already being run by pid {pid}: stop it first, or `kill {pid}`"
+                ) from None
+            os.ftruncate(file, 0)
+            os.pwrite(file, str(os.getpid()).encode(), 0)
+            yield
+            os.ftruncate(file, 0)
+        finally:
+            os.close(file)
+
+    def binary(self, generation: int, name: str) -> str:
+        """Where the binary of a generation goes."""
+        return self._made("bin", str(generation), name)
+
+    def out(self, environment: str, name: str) -> str:
+        """Where `build` puts its result when it is not told."""
+        return self._made("out", environment, name)
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[str]:
+        """GOTMPDIR of this process: a killed go leaves its work folder there."""
+        folder = self._made("tmp", str(os.getpid()), "")
+        os.makedirs(folder, 0o700, exist_ok=True)
+        try:
+            yield folder.rstrip(os.sep)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def empty(self) -> None:
+        """Remove what an earlier run left. Call with the lock held: binaries and scratch folders are nobody's then."""
+        _remove(os.path.join(self.folder, "bin"))
+        tmp = os.path.join(self.folder, "tmp")
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(tmp):
+                if not (name.isdigit() and _alive(int(name))):  # a `build` may be at work beside us
+                    _remove(os.path.join(tmp, name))
+
+    def forget(self, running: set[int]) -> None:
+        """Keep the binaries of the last few generations and of those that run."""
+        folder = os.path.join(self.folder, "bin")
+        with contextlib.suppress(FileNotFoundError):
+            generations = sorted(int(name) for name in os.listdir(folder) if name.isdigit())
+            for generation in generations[:-KEPT]:
+                if generation not in running:
+                    _remove(os.path.join(folder, str(generation)))
+
+    def _made(self, *parts: str) -> str:
+        path = os.path.join(self.folder, *parts)
+        try:
+            os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        except OSError as error:
+            raise GoreloadError(f"cannot write {path}: {error.strerror}; make the folder writable") from None
+        return path
+
+
+def found(root: str) -> list[str]:
+    """What is there of ours below a root, for `clean`: paths, the folder itself last. Links are never followed.
+
+    Raises:
+        GoreloadError: `.goreload` is not a folder that this tool made.
+    """
+    home = os.path.join(root, NAME)
+    if not os.path.lexists(home):
+        return []
+    mark = os.path.join(home, ".gitignore")
+    if os.path.islink(home) or os.path.islink(mark) or not os.path.isfile(mark):
+        raise GoreloadError(f"{home} was not made by this tool (a link, or without its mark): remove it by hand")
+    with open(mark, encoding="utf-8", errors="replace") as file:
+        if file.readline() != MARK.splitlines(keepends=True)[0]:
+            raise GoreloadError(f"{home} was not made by this tool (another .gitignore in it): remove it by hand")
+    paths = []
+    for service in sorted(entry.name for entry in os.scandir(home) if entry.is_dir(follow_symlinks=False)):
+        folder = os.path.join(home, service)
+        paths += [path for part in PARTS if os.path.lexists(path := os.path.join(folder, part))]
+        paths.append(folder)
+    return [*paths, mark, home]
+
+
+def holder(root: str, service: str) -> int | None:
+    """The pid of the process that runs this service, if any."""
+    try:
+        file = os.open(os.path.join(root, NAME, service, "lock"), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(os.read(file, 20) or 0)
+    finally:
+        os.close(file)
+    return None
+
+
+def remove(paths: list[str]) -> list[str]:
+    """Remove what `found` found; a folder goes only when nothing of a person's is left in it. Returns what went."""
+    return [path for path in paths if _remove(path) or not os.path.lexists(path)]
+
+
+def _remove(path: str) -> bool:
+    """Remove a part of ours, or an empty folder. rmtree never follows a link and takes no path again after a swap."""
+    with contextlib.suppress(OSError):
+        if os.path.islink(path) or not os.path.isdir(path):
+            os.unlink(path)
+        elif os.path.basename(path) in PARTS or os.path.basename(os.path.dirname(path)) in PARTS:
+            shutil.rmtree(path)
+        else:
+            os.rmdir(path)
+    return not os.path.lexists(path)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
