@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from colorama import Fore, Style, just_fix_windows_console
@@ -33,6 +34,12 @@ def size(count: int) -> str:
     if count < 1024 * 1024:
         return f"{count / 1024:.0f} KiB"
     return f"{count / 1024 / 1024:.1f} MiB"
+
+
+def dry_line(argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> str:
+    """A command as a person could type it, with the variables that we add."""
+    added = [f"{name}={shlex.quote(value)}" for name, value in env.items() if os.environ.get(name) != value]
+    return f"cd {shlex.quote(cwd)} && {' '.join([*added, shlex.join(argv)])}"
 
 
 class Console:

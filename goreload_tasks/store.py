@@ -27,19 +27,20 @@ KEPT = 3
 
 
 class Store:
-    """The folder of one service.
-
-    Raises:
-        GoreloadError: the folder cannot be made, or something that is not ours stands in its place.
-    """
+    """The folder of one service. Nothing is made before it is needed."""
 
     def __init__(self, root: str, service: str) -> None:
         self.home = os.path.join(root, NAME)
         self.folder = os.path.join(self.home, service)
+
+    def make(self) -> None:
+        """Make the folder, marked as ours.
+
+        Raises:
+            GoreloadError: it cannot be made, or a link stands in its place.
+        """
         if os.path.islink(self.home) or os.path.islink(self.folder):
-            raise GoreloadError(
-                f"{self.folder} leads through a link, and nothing behind a link is ours: remove the link"
-            )
+            raise GoreloadError(f"{self.folder} leads through a link, and nothing behind it is ours: remove the link")
         try:
             os.makedirs(self.folder, 0o700, exist_ok=True)
             mark = os.path.join(self.home, ".gitignore")
@@ -47,20 +48,23 @@ class Store:
                 with open(mark, "w", encoding="utf-8") as file:
                     file.write(MARK)
         except OSError as error:
-            raise GoreloadError(f"cannot write {self.folder}: {error.strerror}; make the folder writable") from None
+            raise unwritable(self.folder, error) from None
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Be the only one. The kernel lets go of the lock however we end, so a stale one cannot be.
+        """Be the only one, in a folder that is there from now on.
+
+        The kernel lets go of the lock however we end, so a stale one cannot be.
 
         Raises:
             GoreloadError: another process has it; its pid is named.
         """
+        self.make()
         path = os.path.join(self.folder, "lock")
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise GoreloadError(f"cannot write {path}: {error.strerror}; make the folder writable") from None
+            raise unwritable(path, error) from None
         try:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -78,20 +82,24 @@ class Store:
             os.close(file)
 
     def binary(self, generation: int, name: str) -> str:
-        """Where the binary of a generation goes."""
-        return self._made("bin", str(generation), name)
+        """Where the binary of a generation goes; the go command makes the folder."""
+        return os.path.join(self.folder, "bin", str(generation), name)
 
     def out(self, environment: str, name: str) -> str:
         """Where `build` puts its result when it is not told."""
-        return self._made("out", environment, name)
+        return os.path.join(self.folder, "out", environment, name)
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[str]:
         """GOTMPDIR of this process: a killed go leaves its work folder there."""
-        folder = self._made("tmp", str(os.getpid()), "")
-        os.makedirs(folder, 0o700, exist_ok=True)
+        self.make()
+        folder = os.path.join(self.folder, "tmp", str(os.getpid()))
         try:
-            yield folder.rstrip(os.sep)
+            os.makedirs(folder, 0o700, exist_ok=True)
+        except OSError as error:
+            raise unwritable(folder, error) from None
+        try:
+            yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -113,13 +121,10 @@ class Store:
                 if generation not in running:
                     _remove(os.path.join(folder, str(generation)))
 
-    def _made(self, *parts: str) -> str:
-        path = os.path.join(self.folder, *parts)
-        try:
-            os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
-        except OSError as error:
-            raise GoreloadError(f"cannot write {path}: {error.strerror}; make the folder writable") from None
-        return path
+
+def unwritable(path: str, error: OSError) -> GoreloadError:
+    """The one form of the complaint about a place where we cannot write."""
+    return GoreloadError(f"cannot write {path}: {error.strerror}; make the folder writable")
 
 
 def found(root: str) -> list[str]:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from goreload_tasks.app.process import Group, spawn
@@ -31,13 +31,16 @@ class Result:
 
 
 class Job:
-    """A command whose output is kept, and which can be cancelled with its whole group."""
+    """A command that can be cancelled with its whole group; its output is kept, or passed on to `show`."""
 
-    def __init__(self, argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, argv: Sequence[str], cwd: str, env: Mapping[str, str], show: Callable[[bytes], None] | None = None
+    ) -> None:
         self._argv = argv
         self._cwd = cwd
         self._env = env
         self._blocks: list[bytes] = []
+        self._sink = show or self._blocks.append
         self._group: Group | None = None
         self._cancelled = False
 
@@ -49,11 +52,11 @@ class Job:
         """
         began = time.monotonic()
         try:
-            self._group = await spawn(self._argv, cwd=self._cwd, env=self._env, sink=self._blocks.append)
+            self._group = await spawn(self._argv, cwd=self._cwd, env=self._env, sink=self._sink)
         except OSError as error:
             raise GoreloadError(f"cannot start {self._argv[0]} in {self._cwd}: {error.strerror}") from None
         if self._cancelled:  # while it was being spawned
-            self._signal()
+            self._end(signal.SIGTERM)
         try:
             code = await self._group.wait()
         except asyncio.CancelledError:
@@ -70,12 +73,16 @@ class Job:
 
     def cancel(self) -> None:
         """End it at once: SIGTERM to the group. The build cache survives that at any moment."""
-        self._cancelled = True
-        self._signal()
+        self._end(signal.SIGTERM)
 
-    def _signal(self) -> None:
+    def kill(self) -> None:
+        """End it without asking."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, how: signal.Signals) -> None:
+        self._cancelled = True
         if self._group:
-            self._group.signal(signal.SIGTERM)
+            self._group.signal(how)
 
 
 def same_file(one: str, other: str) -> bool:

@@ -124,7 +124,7 @@ def root_of(config: Any, start: str) -> str:
     """The project's folder: the one of tasks.py when Invoke found one, else the nearest with a sign of a project."""
     prefix = getattr(config, "_project_prefix", None)
     if prefix:
-        return os.path.dirname(os.path.abspath(str(prefix)))
+        return os.path.abspath(str(prefix))
     signs = ("invoke.yaml", "invoke.yml", ".air.toml", "go.mod", "go.work")
     folder = os.path.abspath(start)
     while True:

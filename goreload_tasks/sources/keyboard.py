@@ -9,14 +9,17 @@ import signal
 import sys
 import termios
 import tty
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal
 
-KEYS = {"r": "restart", "b": "rebuild", "c": "clear", "q": "quit", "h": "help"}
+Meaning = Literal["restart", "rebuild", "clear", "quit", "help"]
+
+KEYS: Mapping[str, Meaning] = {"r": "restart", "b": "rebuild", "c": "clear", "q": "quit", "h": "help"}
 HELP = "r restart   b rebuild   c clear   q quit   h help"
 
 
 @contextlib.contextmanager
-def keys(told: Callable[[str], None]) -> Iterator[bool]:
+def keys(told: Callable[[Meaning], None]) -> Iterator[bool]:
     """Tell each known key's meaning while this lasts; yields whether there is a terminal to read from.
 
     Keys come one by one and are not shown, Ctrl-C stays a signal, and the terminal is put back however this ends.

@@ -1,0 +1,200 @@
+"""One session of `dev` or `watch`: sources fill the inbox, services handle what is in it, in order.
+
+One asyncio loop owns all state. A hint of the watcher, a key, a signal, the end of a process: each is a message in one
+inbox; `cycle.step` decides what it means and `service` performs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+from goreload_tasks import cycle
+from goreload_tasks.console import Console
+from goreload_tasks.service import Service
+from goreload_tasks.sources.keyboard import HELP, Meaning, keys
+from goreload_tasks.sources.watcher import Watcher
+
+PATIENCE = 0.7
+"""Seconds of stopping after which the person is told what it waits for."""
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """Something happened at these paths; none: look everywhere."""
+
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The inputs of a service have been listed anew."""
+
+    service: Service
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    meaning: Meaning
+
+
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    number: signal.Signals
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """An event of one service's cycle."""
+
+    service: Service
+    event: cycle.Event
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A coroutine of ours raised."""
+
+    error: BaseException
+
+
+Message = Hint | Listed | Key | Signalled | Happened | Failed
+
+
+class Engine:
+    """Runs services until the person ends it.
+
+    Args:
+        poll: look at the files instead of being told by the operating system.
+    """
+
+    def __init__(self, services: Sequence[Service], console: Console, poll: bool) -> None:
+        self._services = services
+        self._console = console
+        self._poll = poll
+        self._inbox: asyncio.Queue[Message] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listing: dict[str, bool] = {}  # service -> asked for again meanwhile
+        self._signal: signal.Signals | None = None
+
+    async def run(self) -> int:
+        """Until the person ends it. Returns the exit code: 0, or 128 + the signal that ended it (POSIX 2.8.2).
+
+        Raises:
+            GoreloadError: something that no change of the sources can mend.
+        """
+        loop = asyncio.get_running_loop()
+        with contextlib.ExitStack() as stack:
+            watcher = Watcher(lambda paths: self._hinted(loop, paths), self._poll)
+            stack.callback(watcher.close)
+            for number in SIGNALS:
+                loop.add_signal_handler(number, self._inbox.put_nowait, Signalled(number))
+                stack.callback(loop.remove_signal_handler, number)
+            stack.enter_context(keys(lambda meaning: self._inbox.put_nowait(Key(meaning))))
+            try:
+                for service in self._services:
+                    service.begin(self._teller(service), self._start)
+                    self._list(service)
+                while not all(service.state.finished for service in self._services):
+                    self._handle(await self._inbox.get(), watcher)
+            finally:
+                await self._end()
+        return 128 + self._signal if self._signal else 0
+
+    def _handle(self, message: Message, watcher: Watcher) -> None:
+        match message:
+            case Happened(service, event):
+                service.handle(event)
+            case Hint(paths):
+                for service in self._services:
+                    if service.tree.matters(paths) and service.look():
+                        self._list(service)
+            case Listed(service):
+                again = self._listing.pop(service.name)
+                watcher.watch(frozenset().union(*(one.tree.folders for one in self._services)))
+                # What happened before the new watch stood is found by looking.
+                if service.look() or again:
+                    self._list(service)
+            case Key(meaning):
+                self._key(meaning)
+            case Signalled(number):
+                if self._signal:  # asked twice: no more grace
+                    for service in self._services:
+                        service.kill()
+                else:
+                    asyncio.get_running_loop().call_later(PATIENCE, self._slow_end)
+                self._signal = number
+                self._key("quit")
+            case Failed(error):
+                raise error
+            case _:
+                assert_never(message)
+
+    def _key(self, meaning: Meaning) -> None:
+        if meaning == "clear":
+            self._console.clear()
+        elif meaning == "help":
+            self._console.say("help", HELP)
+        else:
+            for service in self._services:
+                service.ask(meaning)
+
+    def _slow_end(self) -> None:
+        self._console.say("stopping", "stopping; Ctrl-C again ends it without grace")
+
+    def _list(self, service: Service) -> None:
+        """List a service's inputs beside everything else; one flight at a time, and one more if asked meanwhile."""
+        if service.name in self._listing:
+            self._listing[service.name] = True
+            return
+        self._listing[service.name] = False
+
+        async def flight() -> None:
+            await service.list()
+            self._inbox.put_nowait(Listed(service))
+
+        self._start(flight())
+
+    def _teller(self, service: Service) -> Any:
+        return lambda event: self._inbox.put_nowait(Happened(service, event))
+
+    def _hinted(self, loop: asyncio.AbstractEventLoop, paths: Iterable[str]) -> None:
+        """From the watcher's thread."""
+        with contextlib.suppress(RuntimeError):  # the loop has just been closed
+            loop.call_soon_threadsafe(self._inbox.put_nowait, Hint(tuple(paths)))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)  # the loop itself holds tasks weakly
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self._inbox.put_nowait(Failed(error))
+
+    async def _end(self) -> None:
+        """However the session ends, nothing that it started is left."""
+        for service in self._services:
+            service.kill()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def run(engine: Engine) -> int:
+    """Run a session in a loop of its own."""
+    try:
+        return asyncio.run(engine.run())
+    except BrokenPipeError:
+        # Whoever read our output is gone: nobody is there to be told.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE

@@ -1,0 +1,254 @@
+"""PURE. Which files a build reads, as the go command names them.
+
+The fields that are asked for, what is dropped and what must be added by hand are measured facts about `go list`; the
+command is cmd/go's "List packages or modules".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+_FILES = (
+    "GoFiles",
+    "CgoFiles",
+    "CFiles",
+    "CXXFiles",
+    "MFiles",
+    "HFiles",
+    "FFiles",
+    "SFiles",
+    "SwigFiles",
+    "SwigCXXFiles",
+    "SysoFiles",
+    "EmbedFiles",
+)
+_LEFT_OUT = ("IgnoredGoFiles", "IgnoredOtherFiles", "InvalidGoFiles")
+_OTHER = ("Dir", "ImportPath", "Name", "Standard", "DepOnly", "Module", "EmbedPatterns", "Imports", "Error")
+
+SOURCE_ENDINGS = frozenset(
+    f".{ending}"
+    for ending in (
+        *("go", "c", "cc", "cpp", "cxx", "m", "h", "hh", "hpp", "hxx"),
+        *("f", "F", "for", "f90", "s", "S", "sx", "swig", "swigcxx", "syso"),
+    )
+)
+"""Endings that cmd/go looks at in a package folder (go/build, goodOSArchFile and matchFile)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A package of one's own: of the main module, a workspace member or a replaced folder."""
+
+    path: str
+    name: str
+    folder: str
+    files: frozenset[str] = frozenset()
+    left_out: frozenset[str] = frozenset()
+    embeds: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What one listing said.
+
+    extra: files that decide the build and that `go list` never names; they need not exist.
+    wanted: folders in which a package that is missing now could appear.
+    failed: the go command said nothing but this.
+    """
+
+    packages: Mapping[str, Package] = field(default_factory=dict)
+    extra: frozenset[str] = frozenset()
+    wanted: frozenset[str] = frozenset()
+    failed: str = ""
+
+    @property
+    def clean(self) -> bool:
+        return not self.failed and not any(package.error for package in self.packages.values())
+
+
+def command(go: str, flags: Sequence[str], mains: Sequence[str]) -> list[str]:
+    """The argv of a listing."""
+    return [go, "list", "-e", "-deps", f"-json={','.join((*_OTHER, *_FILES, *_LEFT_OUT))}", *flags, *mains]
+
+
+def parse(code: int, out: bytes, err: bytes, known: Mapping[str, str], flags: Sequence[str], cwd: str) -> Listing:
+    """Read what the command printed.
+
+    Args:
+        known: `go env` of GOMOD, GOWORK, GOENV, GOMODCACHE.
+        flags: the build's flags, for the files that they name.
+    """
+    if code and not out.strip():
+        return Listing(extra=_extra(known, flags, cwd, ()), failed=os.fsdecode(err).strip())
+    packages: dict[str, Package] = {}
+    modules: dict[str, str] = {}
+    missing: list[str] = []
+    for item in _objects(os.fsdecode(out)):
+        path = item["ImportPath"].split(" ")[0]  # with default.pgo: `m/p [m/cmd/x]`
+        folder = item.get("Dir", "")
+        if item.get("Standard") or (folder and _below(folder, known.get("GOMODCACHE", ""))):
+            continue
+        module = item.get("Module") or {}
+        if module.get("Dir") and not _below(module["Dir"], known.get("GOMODCACHE", "")):
+            modules[module["Path"]] = module["Dir"]
+        if not folder:
+            missing.append(path)
+        packages[path] = _package(path, folder, item)
+    if known.get("GOMOD") not in (None, "", os.devnull):
+        modules.setdefault(_module_path(packages, known["GOMOD"]), os.path.dirname(known["GOMOD"]))
+    wanted = frozenset(found for path in missing if (found := _wanted(path, modules)))
+    return Listing(packages, _extra(known, flags, cwd, modules.values()) | _profiles(packages), wanted)
+
+
+def _objects(text: str) -> Iterable[dict[str, Any]]:
+    decoder = json.JSONDecoder()
+    at = 0
+    while (at := _next(text, at)) < len(text):
+        item, at = decoder.raw_decode(text, at)
+        yield item
+
+
+def _next(text: str, at: int) -> int:
+    while at < len(text) and text[at].isspace():
+        at += 1
+    return at
+
+
+def _package(path: str, folder: str, item: Mapping[str, Any]) -> Package:
+    def named(fields: Iterable[str]) -> frozenset[str]:
+        return frozenset(os.path.join(folder, name) for field in fields for name in item.get(field) or ())
+
+    error = item.get("Error") or {}
+    return Package(
+        path,
+        item.get("Name", ""),
+        folder,
+        named(_FILES),
+        named(_LEFT_OUT),
+        tuple(item.get("EmbedPatterns") or ()),
+        tuple(item.get("Imports") or ()),
+        str(error.get("Err", "")),
+    )
+
+
+def _module_path(packages: Mapping[str, Package], gomod: str) -> str:
+    """The main module's path, by a package of it when the listing said nothing of the module."""
+    home = os.path.dirname(gomod)
+    for package in packages.values():
+        if package.folder and _below(package.folder, home):
+            rest = os.path.relpath(package.folder, home).replace(os.sep, "/")
+            return package.path if rest == "." else package.path.removesuffix("/" + rest)
+    return ""
+
+
+def _wanted(path: str, modules: Mapping[str, str]) -> str | None:
+    """The folder of a missing package: import path minus module path."""
+    for module in sorted(modules, key=len, reverse=True):
+        if module and (path == module or path.startswith(module + "/")):
+            return os.path.join(modules[module], *path[len(module) :].strip("/").split("/"))
+    return None
+
+
+def _extra(known: Mapping[str, str], flags: Sequence[str], cwd: str, modules: Iterable[str]) -> frozenset[str]:
+    homes = set(modules)
+    if known.get("GOMOD") not in (None, "", os.devnull):
+        homes.add(os.path.dirname(known["GOMOD"]))
+    extra = {
+        os.path.join(home, name) for home in homes for name in ("go.mod", "go.sum", "go.work", "vendor/modules.txt")
+    }
+    if known.get("GOWORK") not in (None, "", "off"):
+        # go.work.sum is left out: `go list` may write it, and that is no edit.
+        extra |= {known["GOWORK"], os.path.join(os.path.dirname(known["GOWORK"]), "vendor", "modules.txt")}
+    if known.get("GOENV") not in (None, "", "off"):
+        extra.add(known["GOENV"])
+    for flag in flags:
+        name, _, value = flag.lstrip("-").partition("=")
+        if name in ("modfile", "overlay", "pgo") and value not in ("", "auto", "off"):
+            path = os.path.join(cwd, value)
+            extra |= {path, *(_overlaid(path, cwd) if name == "overlay" else ())}
+    return frozenset(extra)
+
+
+def _overlaid(path: str, cwd: str) -> Iterable[str]:
+    """The files that an overlay puts in place of others."""
+    try:
+        with open(path, "rb") as file:
+            replace = json.load(file).get("Replace", {})
+        return [os.path.join(cwd, target) for target in replace.values() if target]
+    except (OSError, ValueError, AttributeError):
+        return []
+
+
+def _profiles(packages: Mapping[str, Package]) -> frozenset[str]:
+    return frozenset(os.path.join(one.folder, "default.pgo") for one in packages.values() if one.name == "main")
+
+
+def _below(path: str, folder: str) -> bool:
+    return bool(folder) and (path == folder or path.startswith(folder.rstrip(os.sep) + os.sep))
+
+
+def may_be_source(name: str) -> bool:
+    """Could a new file of this name be in a build? Constraints are the go command's to judge."""
+    if name.startswith(("_", ".")) or name.endswith("_test.go"):
+        return False
+    return os.path.splitext(name)[1] in SOURCE_ENDINGS
+
+
+def embeds(patterns: Iterable[str], relative: str) -> bool:
+    """Would a `//go:embed` pattern take in this path, relative to the package's folder?
+
+    A folder that matches is taken with all below it but names that begin with a dot or an underscore; `all:` takes
+    those too (package embed).
+    """
+    parts = relative.split("/")
+    for pattern in patterns:
+        rest = pattern.removeprefix("all:")
+        depth = 0 if rest == "." else rest.count("/") + 1
+        if len(parts) < depth or not re.fullmatch(_glob("" if rest == "." else rest), "/".join(parts[:depth])):
+            continue
+        if pattern.startswith("all:") or not any(part.startswith((".", "_")) for part in parts[depth:]):
+            return True
+    return False
+
+
+def embed_folders(patterns: Iterable[str], folder: str) -> frozenset[str]:
+    """The folders in which a new file could match: the fixed beginnings of the patterns."""
+    found = set()
+    for pattern in patterns:
+        fixed = []
+        for part in pattern.removeprefix("all:").split("/"):
+            if set(part) & set("*?[\\"):
+                break
+            fixed.append(part)
+        found.add(os.path.normpath(os.path.join(folder, *fixed)))
+    return frozenset(found)
+
+
+def _glob(pattern: str) -> str:
+    """path.Match of Go as a regular expression: `*` and `?` stop at a slash, `[^...]` negates, backslash escapes."""
+    out = []
+    at = 0
+    while at < len(pattern):
+        char = pattern[at]
+        at += 1
+        if char == "*":
+            out.append("[^/]*")
+        elif char == "?":
+            out.append("[^/]")
+        elif char == "[" and "]" in pattern[at + 1 :]:
+            end = pattern.index("]", at + 1)
+            out.append("[" + pattern[at:end].replace("[", "\\[") + "]")
+            at = end + 1
+        else:
+            if char == "\\" and at < len(pattern):
+                char = pattern[at]
+                at += 1
+            out.append(re.escape(char))
+    return "".join(out)

@@ -1,0 +1,146 @@
+"""What every input contained when last looked at: events are hints, this is the truth."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from goreload_tasks.inputs.shape import shape
+
+BLOCK = 1024 * 1024
+
+COARSE_NS = 20_000_000
+"""Files are stamped with the kernel's tick, up to 10 ms behind the clock: a stamp this close to another moment says
+nothing about which came first, so the content is read again (git calls such an entry racy)."""
+
+
+class Stamp(NamedTuple):
+    """What the file system says of a file without reading it."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+
+class Entry(NamedTuple):
+    """A file as it was. `stamp` None: it was not there, or is nothing that can be read."""
+
+    stamp: Stamp | None
+    looked_ns: int = 0
+    digest: bytes = b""
+    shape: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What differs from the time before.
+
+    touched: the file was written (its ctime is given) and its content is as before.
+    names: folders in which names came or went: all names that did.
+    """
+
+    changed: tuple[str, ...] = ()
+    shapes: frozenset[str] = frozenset()
+    touched: Mapping[str, int] = field(default_factory=dict)
+    names: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+
+ABSENT = Entry(None)
+
+
+def read(path: str, entry: Entry = ABSENT) -> Entry:
+    """Look at one file, reading it only when its stamp differs or is too young to trust."""
+    now = time.time_ns()
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return ABSENT
+    if not stat.S_ISREG(status.st_mode):  # a FIFO or a device must never be opened: it would hang
+        return ABSENT
+    stamp = Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    if stamp == entry.stamp and entry.looked_ns - max(stamp.mtime_ns, stamp.ctime_ns) > COARSE_NS:
+        return entry
+    hashed = hashlib.blake2b(digest_size=16)
+    source = b""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            if path.endswith(".go"):
+                source = file.read()
+                hashed.update(source)
+            else:
+                while block := file.read(BLOCK):
+                    hashed.update(block)
+    except OSError:
+        return ABSENT
+    digest = hashed.digest()
+    if digest == entry.digest:
+        return Entry(stamp, now, digest, entry.shape)
+    return Entry(stamp, now, digest, shape(source) if source else b"")
+
+
+class Snapshot:
+    """Remembers files and the names in folders."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, Entry] = {}
+        self._folders: dict[str, tuple[tuple[int, int, int], frozenset[str]]] = {}
+
+    def prime(self, files: Iterable[str]) -> dict[str, Entry]:
+        """Read files that are not known yet; safe beside `look` in another thread: nothing is remembered."""
+        return {path: read(path) for path in files if path not in self._files}
+
+    def adopt(self, entries: Mapping[str, Entry], since_ns: int) -> tuple[str, ...]:
+        """Remember what `prime` read; returns those written since a moment: a build begun then may have seen others."""
+        fresh = {path: entry for path, entry in entries.items() if path not in self._files}
+        self._files |= fresh
+        return tuple(
+            path
+            for path, entry in fresh.items()
+            if entry.stamp and max(entry.stamp.ctime_ns, entry.stamp.mtime_ns) >= since_ns - COARSE_NS
+        )
+
+    def look(self, files: Iterable[str], folders: Iterable[str]) -> Look:
+        """Compare with the time before. A file or folder seen for the first time is remembered and is no change."""
+        changed: list[str] = []
+        shapes: set[str] = set()
+        touched: dict[str, int] = {}
+        known = self._files
+        for path in files:
+            before = known.get(path)
+            entry = read(path, before or ABSENT)
+            if entry is before:
+                continue
+            known[path] = entry
+            if before is None:
+                continue
+            if entry.digest != before.digest:
+                changed.append(path)
+                if entry.shape != before.shape or not (entry.digest and before.digest):
+                    shapes.add(path)
+            elif entry.stamp and entry.stamp != before.stamp:
+                touched[path] = max(entry.stamp.ctime_ns, entry.stamp.mtime_ns)
+        names = {folder: names for folder in folders if (names := self._names(folder))}
+        return Look(tuple(changed), frozenset(shapes), touched, names)
+
+    def _names(self, folder: str) -> frozenset[str]:
+        """The names that came or went in a folder; read again only when the folder was written."""
+        try:
+            status = os.stat(folder)
+            stamp = (status.st_mtime_ns, status.st_ino, time.time_ns())
+        except (OSError, ValueError):
+            stamp = (0, 0, 0)
+        before = self._folders.get(folder)
+        if before and before[0][:2] == stamp[:2] and before[0][2] - stamp[0] > COARSE_NS:
+            return frozenset()
+        try:
+            names = frozenset(os.listdir(folder))
+        except OSError:
+            names = frozenset()
+        self._folders[folder] = (stamp, names)
+        return names ^ before[1] if before else frozenset()

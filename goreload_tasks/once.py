@@ -1,0 +1,139 @@
+"""What is done once: `build`, `run` and `clean`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from colorama import Fore
+
+from goreload_tasks import store
+from goreload_tasks.app.process import foreground
+from goreload_tasks.build.builder import Job, Result
+from goreload_tasks.build.command import Plan
+from goreload_tasks.build.diagnostics import summary
+from goreload_tasks.build.toolchain import Target
+from goreload_tasks.console import Console, dry_line, size, took
+from goreload_tasks.errors import GoreloadError
+from goreload_tasks.project import Project, drive
+from goreload_tasks.settings import Service
+
+
+def build(project: Project, out: str, *, as_json: bool, dry: bool) -> None:
+    """Build each service once.
+
+    Raises:
+        GoreloadError: it does not compile (code 1), or cannot be built at all.
+    """
+    if out:
+        project.one()
+    console = Console(as_json=as_json)
+    for service in project.services:
+        plan, target = drive(project.plan(service, dev=False))
+        path = _place(project, service, target, out)
+        if dry:
+            console.raw("dry", dry_line(plan.build(path), plan.cwd, plan.env), service.name, argv=plan.build(path))
+            continue
+        result = _build(project, service, plan, path)
+        _check(service, result, console)
+        binary = os.path.relpath(path) if not os.path.relpath(path).startswith("..") else path
+        bytes_ = os.stat(path).st_size
+        text = f"{console.paint(binary, Fore.GREEN)}  {size(bytes_)}  {took(result.seconds)}"
+        console.raw(
+            "built", text, service.name, path=path, size=bytes_, ms=round(result.seconds * 1000), tags=list(plan.tags)
+        )
+
+
+def run(project: Project, rest: Sequence[str], *, dry: bool) -> int:
+    """Build a service and run it in the foreground. Returns the app's exit code.
+
+    Raises:
+        GoreloadError: as `build`.
+    """
+    service = project.one()
+    plan, target = drive(project.plan(service, dev=False))
+    path = _place(project, service, target, "")
+    argv = [path, *(rest or service.settings.args)]
+    env = project.app_env(service)
+    if dry:
+        print(dry_line(plan.build(path), plan.cwd, plan.env))  # noqa: T201 - run's own stdout is the app's
+        print(dry_line(argv, project.root, env))  # noqa: T201
+        return 0
+    _check(service, _build(project, service, plan, path), Console(sys.stderr))
+    try:
+        return foreground(argv, project.root, env)
+    except OSError as error:
+        raise GoreloadError(f"cannot start {path}: {error.strerror}") from None
+
+
+def clean(project: Project, *, everything: bool, as_json: bool, dry: bool) -> None:
+    """Remove what this tool made in the project.
+
+    Raises:
+        GoreloadError: `dev` is running, or the folder is not ours.
+    """
+    console = Console(as_json=as_json)
+    paths = store.found(project.root)
+    if not everything:
+        folders = [project.store(service).folder for service in project.services]
+        paths = [
+            path for path in paths if any(path == folder or path.startswith(folder + os.sep) for folder in folders)
+        ]
+    for name in {
+        os.path.basename(path) for path in paths if os.path.dirname(path) == os.path.join(project.root, store.NAME)
+    }:
+        pid = store.holder(project.root, name)
+        if pid is not None:
+            raise GoreloadError(f"{name} is being run by pid {pid}: stop it first, or `kill {pid}`")
+    removed = paths if dry else store.remove(paths)
+    for path in removed:
+        console.raw(
+            "removed", f"{'would remove' if dry else 'removed'} {os.path.relpath(path, project.root)}", path=path
+        )
+    for path in [path for path in paths if path not in removed]:
+        console.raw(
+            "kept", f"kept {os.path.relpath(path, project.root)}: there is something in it that is not ours", path=path
+        )
+    if not paths:
+        console.raw("removed", "nothing to remove")
+
+
+def _place(project: Project, service: Service, target: Target, out: str) -> str:
+    """Where the binary goes; a folder, as for `go build -o`, gets the program's own name in it.
+
+    Raises:
+        GoreloadError: nothing can be written there.
+    """
+    if not out:
+        return project.store(service).out(service.settings.environment, target.name)
+    path = os.path.abspath(out)
+    if os.path.isdir(path) or out.endswith(("/", os.sep)):
+        path = os.path.join(path, target.name)
+    folder = os.path.dirname(path)
+    while not os.path.isdir(folder):
+        if os.path.lexists(folder):
+            raise GoreloadError(f"--out {out}: {folder} is not a folder; choose another place")
+        folder = os.path.dirname(folder)
+    if not os.access(folder, os.W_OK):
+        raise GoreloadError(f"--out {out}: {folder} is not writable; choose another place")
+    return path
+
+
+def _build(project: Project, service: Service, plan: Plan, path: str) -> Result:
+    with project.store(service).scratch() as scratch:
+        return drive(Job(plan.build(path), plan.cwd, {**plan.env, "GOTMPDIR": scratch}).run())
+
+
+def _check(service: Service, result: Result, console: Console) -> None:
+    """Complain on stderr, errors first."""
+    if not result.code:
+        return
+    if console.as_json:
+        problems = [str(problem) for problem in result.problems]
+        console.raw("failed", "", service.name, problems=problems, ms=round(result.seconds * 1000))
+    else:
+        console = Console(sys.stderr)
+        for problem in result.problems:
+            console.raw("problem", console.paint(str(problem), Fore.RED))
+    raise GoreloadError(f"{summary(result.problems)}, {took(result.seconds)}", code=1)

@@ -1,0 +1,158 @@
+"""What a task works on: the project's folder, its services, and how each is built."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from goreload_tasks.build import tags as build_tags
+from goreload_tasks.build.command import Plan, app_env
+from goreload_tasks.build.toolchain import Target, plan
+from goreload_tasks.errors import GoreloadError
+from goreload_tasks.settings import Layer, Service, gather, merge, root_of, unknown
+from goreload_tasks.store import Store
+
+T = TypeVar("T")
+
+AIR_FILES = (".air.toml", os.path.join(".config", "air.toml"))
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A folder with one service or several. `notes`: lines that the person should read once."""
+
+    root: str
+    services: tuple[Service, ...]
+    tags: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def one(self) -> Service:
+        """The only service.
+
+        Raises:
+            GoreloadError: there are several.
+        """
+        if len(self.services) > 1:
+            names = ", ".join(service.name for service in self.services)
+            raise GoreloadError(f"several services: {names}; choose one with --service")
+        return self.services[0]
+
+    async def plan(self, service: Service, *, dev: bool) -> tuple[Plan, Target]:
+        """How to build a service.
+
+        Raises:
+            GoreloadError: no go, no module, no such main package.
+        """
+        from goreload_tasks.app.process import capture
+
+        return await plan(service, self.root, self.tags, os.environ, capture, dev=dev)
+
+    def app_env(self, service: Service) -> dict[str, str]:
+        """The app's variables now: env files are read anew at each start.
+
+        Raises:
+            GoreloadError: an env file that was named is not there, or cannot be read.
+        """
+        named = "env_files" in service.sources
+        files = []
+        for name in service.settings.env_files:
+            try:
+                with open(os.path.join(self.root, name), encoding="utf-8") as file:
+                    files.append((name, file.read()))
+            except FileNotFoundError:
+                if named:
+                    source = service.sources["env_files"]
+                    raise GoreloadError(
+                        f"env_files: {name} ({source}) is not in {self.root}; write it or remove the name"
+                    ) from None
+            except (OSError, UnicodeDecodeError) as error:
+                raise GoreloadError(f"env_files: cannot read {name}: {error}") from None
+        return app_env(service, os.environ, files)
+
+    def store(self, service: Service) -> Store:
+        return Store(self.root, service.name)
+
+
+def load(
+    config: Any, own: Mapping[str, object], environment: str, line_tags: Iterable[str], services: Iterable[str]
+) -> Project:
+    """The project that a task is called for.
+
+    Args:
+        config: Invoke's configuration.
+        own: the collection's own settings.
+        environment, line_tags, services: `--env`, `--tags` and `--service`; empty: not given.
+
+    Raises:
+        GoreloadError: anything that a person wrote and that cannot be so.
+    """
+    root = root_of(config, os.getcwd())
+    air: Layer | None = None
+    notes: tuple[str, ...] = ()
+    found = next((path for name in AIR_FILES if os.path.isfile(path := os.path.join(root, name))), None)
+    if found:
+        air, root, notes = _air(root, found)
+    line = {"environment": environment} if environment else {}
+    layers = gather(config, own, line, air, os.environ)
+    if air and air not in layers:
+        root, notes = root_of(config, os.getcwd()), ()
+    known = merge(layers)
+    wanted = build_tags.split(services)
+    for name in wanted:
+        if name not in [service.name for service in known]:
+            raise unknown("service", name, "--service", [service.name for service in known])
+    chosen = tuple(service for service in known if not wanted or service.name in wanted)
+    return Project(root, chosen, tuple(build_tags.split(line_tags)), notes)
+
+
+def _air(root: str, path: str) -> tuple[Layer, str, tuple[str, ...]]:
+    from goreload_tasks.adopt import air
+
+    name = os.path.relpath(path, root)
+    try:
+        with open(path, encoding="utf-8") as file:
+            said = air.read(file.read(), name)
+    except (OSError, UnicodeDecodeError) as error:
+        raise GoreloadError(f"cannot read {name}: {error}") from None
+    note = air.line(said)
+    return Layer(name, said.settings), os.path.normpath(os.path.join(root, said.root)), (note,) if note else ()
+
+
+def remainder(joined: str, argv: Sequence[str]) -> tuple[str, ...]:
+    """The words after `--`. Invoke hands them on joined by spaces, their quoting lost: the real ones are in argv."""
+    if not joined:
+        return ()
+    words = tuple(argv[argv.index("--") + 1 :]) if "--" in argv else ()
+    return words if " ".join(words) == joined else tuple(shlex.split(joined))
+
+
+def drive(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end; a signal cancels it, so that it ends what it started.
+
+    Raises:
+        SystemExit: a signal ended it: 128 + its number.
+    """
+    received: list[signal.Signals] = []
+
+    async def main() -> T:
+        task = asyncio.ensure_future(work)
+        loop = asyncio.get_running_loop()
+
+        def end(number: signal.Signals) -> None:
+            received.append(number)
+            task.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, end, number)
+        return await task
+
+    try:
+        return asyncio.run(main())
+    except asyncio.CancelledError:
+        sys.exit(128 + received[0] if received else 1)

@@ -1,0 +1,346 @@
+"""One service at work: performs what its cycle decides, and tells the cycle what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, assert_never
+
+from colorama import Fore
+
+from goreload_tasks import cycle
+from goreload_tasks.app import readiness
+from goreload_tasks.app.process import Group, spawn
+from goreload_tasks.build.builder import Job, Result, same_file
+from goreload_tasks.build.command import Plan
+from goreload_tasks.build.diagnostics import summary
+from goreload_tasks.build.toolchain import Target
+from goreload_tasks.console import Console, took
+from goreload_tasks.inputs.tree import Tree
+from goreload_tasks.settings import Settings
+from goreload_tasks.store import Store
+
+PROGRESS_AFTER = 1.0
+"""Seconds of a build after which the person sees that it goes on."""
+
+TAIL = 5
+"""Lines shown again of an app that ended by itself."""
+
+
+class Work(Protocol):
+    """What a generation is made into, and by which command."""
+
+    def job(self, generation: int) -> Job: ...
+
+    def binary(self, generation: int) -> str | None: ...
+
+    def tidy(self, running: set[int]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class GoWork:
+    """`go build`, one file per generation."""
+
+    plan: Plan
+    target: Target
+    store: Store
+    scratch: str
+
+    def job(self, generation: int) -> Job:
+        return Job(self.plan.build(self.binary(generation)), self.plan.cwd, {**self.plan.env, "GOTMPDIR": self.scratch})
+
+    def binary(self, generation: int) -> str:
+        return self.store.binary(generation, self.target.name)
+
+    def tidy(self, running: set[int]) -> None:
+        """Forget old binaries, and what a killed go left in its work folder."""
+        self.store.forget(running)
+        for name in os.listdir(self.scratch):
+            shutil.rmtree(os.path.join(self.scratch, name), ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Any command: `watch --run` and `watch --task`. Its output goes straight to the person."""
+
+    argv: tuple[str, ...]
+    cwd: str
+    env: Mapping[str, str]
+    show: Callable[[bytes], None]
+
+    def job(self, generation: int) -> Job:
+        del generation
+        return Job(self.argv, self.cwd, self.env, self.show)
+
+    def binary(self, generation: int) -> None:
+        del generation
+
+    def tidy(self, running: set[int]) -> None:
+        """Nothing is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """How the app of a service is started and stopped."""
+
+    cwd: str
+    args: tuple[str, ...]
+    settings: Settings
+    env: Callable[[], Mapping[str, str]]
+
+
+class Service:
+    """The state of one service, and the hands that act on it.
+
+    Args:
+        tell: puts an event of this service into the inbox.
+        start: runs a coroutine beside the loop; what it raises ends the session.
+    """
+
+    def __init__(
+        self, name: str, work: Work, tree: Tree, policy: cycle.Policy, app: App | None, console: Console
+    ) -> None:
+        self.name = name
+        self.tree = tree
+        self.state = cycle.State()
+        self._work = work
+        self._policy = policy
+        self._app = app
+        self._console = console
+        self._job: Job | None = None
+        self._results: dict[int, Result] = {}
+        self._digests: dict[int, str] = {}
+        self._group: Group | None = None
+        self._stopping: asyncio.Task[int] | None = None
+        self._tail: list[str] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._files: dict[str, None] = {}
+        self._built: float | None = None
+        self._url = ""
+        self._window = (time.time_ns(), 0)
+
+    def begin(self, tell: Callable[[cycle.Event], None], start: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+        """Take the session's two ends, and the first step."""
+        self._tell, self._start = tell, start
+        self.handle(cycle.Tick())
+
+    def handle(self, event: cycle.Event) -> None:
+        """Let the cycle decide, then do it."""
+        self.state, actions = cycle.step(self.state, event, time.monotonic(), self._policy)
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        wakes = [action.at for action in actions if isinstance(action, cycle.Wake)]
+        if wakes:
+            self._timer = asyncio.get_running_loop().call_at(min(wakes), self._tell, cycle.Tick())
+        for action in actions:
+            self._perform(action)
+
+    async def list(self) -> None:
+        """Find out anew what the inputs are."""
+        await self.tree.list(lambda: self._window[0])
+
+    def look(self) -> bool:
+        """Compare the inputs with what they were. True: they must be listed again."""
+        finding = self.tree.look(self._window)
+        if finding.verdict:
+            self._files |= dict.fromkeys(finding.files)
+            self.handle(cycle.Changed(finding.verdict))
+        return finding.relist
+
+    def ask(self, what: Literal["restart", "rebuild", "quit"]) -> None:
+        """The person wants a restart, a rebuild or the end."""
+        self._files[f"[{what}]"] = None
+        self.handle(cycle.Asked(what))
+
+    def kill(self) -> None:
+        """End everything at once, without grace."""
+        if self._job:
+            self._job.kill()
+        if self._group:
+            self._group.signal(signal.SIGKILL)
+
+    # Actions.
+
+    def _perform(self, action: cycle.Action) -> None:
+        match action:
+            case cycle.StartBuild(generation):
+                self._job = self._work.job(generation)
+                self._start(self._build(generation, self._job))
+            case cycle.CancelBuild():
+                if self._job:
+                    self._job.cancel()
+            case cycle.StartApp(launch, generation):
+                self._start(self._launch(launch, generation))
+            case cycle.StopApp():
+                self._stop()
+            case cycle.Keep():
+                self._report(self._made(), "same binary, kept")
+            case cycle.ShowBroken(generation):
+                self._show_broken(self._results[generation])
+            case cycle.ShowBuilt(generation):
+                binary = self._work.binary(generation)
+                self._report(
+                    self._made() if binary else f"done {took(self._results[generation].seconds)}", binary or ""
+                )
+            case cycle.ShowExit(_, code, retry_in):
+                self._show_exit(code, retry_in)
+            case cycle.Wake() | cycle.Finish():
+                pass
+            case _:
+                assert_never(action)
+
+    async def _build(self, generation: int, job: Job) -> None:
+        self._window = (time.time_ns(), 0)
+        progress = asyncio.create_task(self._progress())
+        try:
+            result = await job.run()
+        finally:
+            progress.cancel()
+            self._job = None
+            self._window = (self._window[0], time.time_ns())
+        self._results = {generation: result}
+        self._work.tidy({self.state.app.generation} if self.state.app else set())
+        if result.cancelled:
+            self._tell(cycle.Cancelled(generation))
+        elif result.code:
+            self._tell(cycle.Broken(generation))
+        else:
+            self._built = result.seconds
+            self._tell(cycle.Built(generation, self._identify(generation)))
+
+    def _identify(self, generation: int) -> str:
+        """A name for the content of a binary: that of an equal one that is known, else its own."""
+        binary = self._work.binary(generation)
+        self._digests = {known: name for known, name in self._digests.items() if self._exists(known)}
+        for known, name in reversed(self._digests.items()):
+            if binary and (path := self._work.binary(known)) and same_file(binary, path):
+                self._digests[generation] = name
+                return name
+        self._digests[generation] = str(generation)
+        return str(generation)
+
+    def _exists(self, generation: int) -> bool:
+        path = self._work.binary(generation)
+        return path is not None and os.path.exists(path)
+
+    async def _progress(self) -> None:
+        await asyncio.sleep(PROGRESS_AFTER)
+        if not self._console.live:
+            self._console.say("building", self._console.paint("building ...", Fore.CYAN), self.name)
+            return
+        began = time.monotonic() - PROGRESS_AFTER
+        while True:
+            self._console.progress(f"         building {time.monotonic() - began:.0f} s")
+            await asyncio.sleep(0.5)
+
+    async def _launch(self, launch: int, generation: int) -> None:
+        assert self._app is not None
+        binary = self._work.binary(generation)
+        assert binary is not None
+        began = time.monotonic()
+        try:
+            self._group = group = await spawn(
+                [binary, *self._app.args],
+                cwd=self._app.cwd,
+                env=self._app.env(),
+                sink=lambda block: self._console.output(self.name, block),
+                terminal=self._console.live and self._console.colour,
+                partial=True,
+            )
+        except OSError as error:
+            self._console.say("error", f"cannot start {binary}: {error.strerror}", self.name)
+            self._tell(cycle.Exited(launch, 127))
+            return
+        ready = asyncio.create_task(self._ready(launch, group, began))
+        if self.state.app and self.state.app.phase == "stopping":  # asked to stop while it was being spawned
+            self._stop()
+        try:
+            code = await group.wait()
+        finally:
+            ready.cancel()
+            # Who is being stopped has its grace; what a crashed app leaves in its group ends now, its port with it.
+            await (self._stopping or group.stop(signal.SIGKILL, 1.0))
+            self._group = self._stopping = None
+        self._tail = group.tail
+        self._tell(cycle.Exited(launch, code, random.random()))
+
+    async def _ready(self, launch: int, group: Group, began: float) -> None:
+        assert self._app is not None
+        serve = self._app.settings.serve
+        port = await readiness.accepts(group.pid, readiness.PATIENCE, serve.port)
+        if port is not None and serve.ready:
+            await readiness.answers(port, serve.ready)
+        up = f"up {took(time.monotonic() - began)}"
+        self._url = f"http://localhost:{port}" if port else ""
+        self._report(f"{self._made()}, {up}", self._url or "listens on no port yet")
+        self._tell(cycle.Ready(launch))
+        if port is None:
+            port = await readiness.accepts(group.pid, readiness.LATE, serve.port)
+            if port is not None:
+                self._url = f"http://localhost:{port}"
+                self._console.say("port", f"listens now -> {self._url}", self.name, url=self._url)
+        if port is not None and serve.open and launch == 1:
+            import webbrowser
+
+            await asyncio.to_thread(webbrowser.open, self._url)
+
+    def _stop(self) -> None:
+        if self._group and self._app:
+            stop = self._app.settings.stop
+            how = signal.Signals[f"SIG{stop.signal}"]
+            self._stopping = asyncio.create_task(self._group.stop(how, stop.grace, dump=True))
+
+    # What the person reads.
+
+    def _made(self) -> str:
+        made = "restarted" if self._built is None else f"built {took(self._built)}"
+        self._built = None
+        return made
+
+    def _what(self) -> str:
+        """The file that changed, or the first and how many more."""
+        files = list(self._files) or ["start"]
+        self._files = {}
+        return files[0] + (f" +{len(files) - 1}" if len(files) > 1 else "")
+
+    def _report(self, did: str, result: str) -> None:
+        paint = self._console.paint
+        what = self._what()
+        parts = [paint(what, Fore.CYAN), paint(did, Fore.GREEN), *([result] if result else [])]
+        self._console.say("reload", " -> ".join(parts), self.name, changed=what, did=did, result=result)
+
+    def _show_broken(self, result: Result) -> None:
+        paint = self._console.paint
+        what = self._what()
+        if self._work.binary(0) is None:
+            self._console.say(
+                "failed", f"{what} -> {paint(f'exit code {result.code}', Fore.RED)}, {took(result.seconds)}", self.name
+            )
+            return
+        self._built = None
+        problems = result.problems
+        for problem in problems:
+            self._console.raw("problem", paint(str(problem), Fore.RED), self.name, text=str(problem))
+        still = ""
+        if self._policy.app:
+            keeps = self._policy.reload.on_failure == "keep" and self.state.app
+            still = "; the old program still runs" if keeps else "; nothing runs"
+        text = f"{paint(what, Fore.CYAN)} -> {paint(summary(problems), Fore.RED)}, {took(result.seconds)}{still}"
+        self._console.say("failed", text, self.name, changed=what, problems=[str(problem) for problem in problems])
+
+    def _show_exit(self, code: int, retry_in: float | None) -> None:
+        paint = self._console.paint
+        for line in self._tail[-TAIL:]:
+            self._console.raw("tail", paint(f"  | {line}", Fore.RED if code else ""), self.name, text=line)
+        how = f"exit code {code}" if code >= 0 else f"{signal.Signals(-code).name}"
+        then = f"starts again in {took(retry_in)}" if retry_in is not None else "waits for a change"
+        colour = Fore.RED if code else Fore.YELLOW
+        self._files = {}
+        self._console.say("exit", f"{paint(f'the app ended by itself: {how}', colour)}; {then}", self.name, code=code)

@@ -1,0 +1,145 @@
+"""What `dev` and `watch` set up before the engine runs, and take down after it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from goreload_tasks import cycle
+from goreload_tasks.app.process import capture
+from goreload_tasks.console import Console, dry_line
+from goreload_tasks.engine import Engine
+from goreload_tasks.errors import GoreloadError
+from goreload_tasks.inputs.tree import FileTree, GoTree
+from goreload_tasks.project import Project, drive
+from goreload_tasks.service import App, Command, GoWork, Service
+from goreload_tasks.settings import Service as Settled
+
+SHELL_SIGNS = frozenset("|&;<>()$`")
+
+
+def dev(project: Project, rest: Sequence[str], *, as_json: bool, dry: bool) -> int:
+    """Build, run, watch and reload. Returns the exit code.
+
+    Raises:
+        GoreloadError: what only a person can mend.
+    """
+    if rest:
+        project.one()
+    return _run(project, rest, as_json=as_json, dry=dry, app=True)
+
+
+def watch(project: Project, task: str, run: str, *, as_json: bool, dry: bool) -> int:
+    """Rebuild on each change, or run a task or a command. Returns the exit code.
+
+    Raises:
+        GoreloadError: what only a person can mend.
+    """
+    if task and run:
+        raise GoreloadError("--task and --run: choose one of them")
+    if not task and not run:
+        return _run(project, (), as_json=as_json, dry=dry, app=False)
+    argv = _task_argv(task) if task else _run_argv(run)
+    console = Console(as_json=as_json)
+    if dry:
+        console.raw("dry", dry_line(argv, project.root, os.environ), argv=argv)
+        return 0
+    if task:
+        _check_task(task, argv, project.root)
+    settled = project.services[0]
+    work = Command(tuple(argv), project.root, dict(os.environ), lambda block: console.output("", block))
+    tree = FileTree(project.root, settled.settings)
+    policy = cycle.Policy(settled.settings.reload, settled.settings.crash, app=False)
+    service = Service(task or run, work, tree, policy, None, console)
+    return drive(Engine([service], console, settled.settings.watch.poll == "on").run())
+
+
+def _run(project: Project, rest: Sequence[str], *, as_json: bool, dry: bool, app: bool) -> int:
+    console = Console(as_json=as_json)
+    for note in project.notes:
+        console.say("note", note)
+    console.name_services([service.name for service in project.services])
+
+    async def session() -> int:
+        with contextlib.ExitStack() as stack:
+            made = [await _service(project, one, rest, console, stack, app=app, dry=dry) for one in project.services]
+            services = [service for service in made if service]
+            if dry:
+                return 0
+            poll = any(one.settings.watch.poll == "on" for one in project.services)
+            return await Engine(services, console, poll).run()
+
+    return drive(session())
+
+
+async def _service(
+    project: Project,
+    settled: Settled,
+    rest: Sequence[str],
+    console: Console,
+    stack: contextlib.ExitStack,
+    *,
+    app: bool,
+    dry: bool,
+) -> Service | None:
+    settings = settled.settings
+    plan, target = await project.plan(settled, dev=True)
+    store = project.store(settled)
+    argv = [*(rest or settings.args)]
+    env = project.app_env(settled)  # a mistake in an env file is told before anything is started
+    if dry:
+        binary = store.binary(1, target.name)
+        console.raw("dry", dry_line(plan.build(binary), plan.cwd, plan.env), settled.name, argv=plan.build(binary))
+        if app:
+            console.raw("dry", dry_line([binary, *argv], project.root, env), settled.name, argv=[binary, *argv])
+        return None
+    stack.enter_context(store.lock())
+    store.empty()
+    work = GoWork(plan, target, store, stack.enter_context(store.scratch()))
+    tree = GoTree(project.root, plan, settings, capture)
+    policy = cycle.Policy(settings.reload, settings.crash, app)
+    hands = App(project.root, tuple(argv), settings, lambda: project.app_env(settled)) if app else None
+    return Service(settled.name, work, tree, policy, hands, console)
+
+
+def _task_argv(name: str) -> list[str]:
+    """Another task of the same program, as a process of its own: it can be cancelled."""
+    program = sys.argv[0]
+    return [sys.executable, program, name] if os.path.isfile(program) else [sys.executable, "-m", "invoke", name]
+
+
+def _run_argv(text: str) -> list[str]:
+    """The words of a command; there is no shell behind it.
+
+    Raises:
+        GoreloadError: it needs a shell, or is no command.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise GoreloadError(f"--run {text!r}: {str(error).lower()}; close the quotes") from None
+    bare = shlex.shlex(text, posix=True, punctuation_chars="|&;<>()")
+    bare.whitespace_split = True
+    if any(word and set(word) <= SHELL_SIGNS for word in bare):
+        raise GoreloadError(f"--run {text!r}: that needs a shell; write --run \"sh -c '...'\"")
+    if not words or shutil.which(words[0]) is None:
+        raise GoreloadError(f"--run {text!r}: there is no command {words[0] if words else ''}; give its path")
+    return words
+
+
+def _check_task(name: str, argv: Sequence[str], root: str) -> None:
+    """Does the program know the task?
+
+    Raises:
+        GoreloadError: it does not.
+    """
+    asked = [*argv[:-1], "--help", name]
+    if subprocess.run(asked, cwd=root, capture_output=True, check=False).returncode:
+        raise GoreloadError(
+            f"--task {name}: there is no such task; `{os.path.basename(sys.argv[0])} --list` shows them"
+        )

@@ -1,0 +1,39 @@
+"""What every test may use: a Go on PATH, a quiet environment, small Go projects, and `dev` as a real process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from goreload_tasks.build.toolchain import find_go
+from tests.driver import Driver
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def environment() -> None:
+    """The machine's own settings must not decide a test; the wheel's Go serves where there is none on PATH."""
+    for name in list(os.environ):
+        if name.startswith(("GORELOAD_", "INVOKE_")) or name in ("NO_COLOR", "FORCE_COLOR", "GOFLAGS"):
+            del os.environ[name]
+    go = find_go(os.environ)
+    os.environ["PATH"] = os.pathsep.join([os.path.dirname(go), os.environ["PATH"]])
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """An empty folder for a Go project."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def driver() -> Iterator[Driver]:
+    """Starts tasks as processes, and ends those that a failed test left."""
+    with Driver() as made:
+        yield made
