@@ -26,3 +26,7 @@ class GoreloadProgram(Program):
 def main() -> None:
     """Run the program."""
     GoreloadProgram(name="goreload", binary="goreload", namespace=ns, version=version("goreload-tasks")).run()
+
+
+if __name__ == "__main__":
+    main()

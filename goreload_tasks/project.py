@@ -120,7 +120,7 @@ def _air(root: str, path: str) -> tuple[Layer, str, tuple[str, ...]]:
             said = air.read(file.read(), name)
     except (OSError, UnicodeDecodeError) as error:
         raise GoreloadError(f"cannot read {name}: {error}") from None
-    note = air.line(said)
+    note = air.line(said, name)
     return Layer(name, said.settings), os.path.normpath(os.path.join(root, said.root)), (note,) if note else ()
 
 

@@ -279,6 +279,7 @@ class Service:
             await readiness.answers(port, serve.ready)
         up = f"up {took(time.monotonic() - began)}"
         self._url = f"http://localhost:{port}" if port else ""
+        group.drain()  # what it said before it served stands above the line that says it does
         self._report(f"{self._made()}, {up}", self._url or "listens on no port yet")
         self._tell(cycle.Ready(launch))
         if port is None:

@@ -15,7 +15,7 @@ from goreload_tasks.app.process import capture
 from goreload_tasks.console import Console, dry_line
 from goreload_tasks.engine import Engine
 from goreload_tasks.errors import GoreloadError
-from goreload_tasks.inputs.tree import FileTree, GoTree
+from goreload_tasks.inputs.tree import Tree
 from goreload_tasks.project import Project, drive
 from goreload_tasks.service import App, Command, GoWork, Service
 from goreload_tasks.settings import Service as Settled
@@ -53,7 +53,7 @@ def watch(project: Project, task: str, run: str, *, as_json: bool, dry: bool) ->
         _check_task(task, argv, project.root)
     settled = project.services[0]
     work = Command(tuple(argv), project.root, dict(os.environ), lambda block: console.output("", block))
-    tree = FileTree(project.root, settled.settings)
+    tree = Tree(project.root, settled.settings, capture)
     policy = cycle.Policy(settled.settings.reload, settled.settings.crash, app=False)
     service = Service(task or run, work, tree, policy, None, console)
     return drive(Engine([service], console, settled.settings.watch.poll == "on").run())
@@ -101,7 +101,7 @@ async def _service(
     stack.enter_context(store.lock())
     store.empty()
     work = GoWork(plan, target, store, stack.enter_context(store.scratch()))
-    tree = GoTree(project.root, plan, settings, capture)
+    tree = Tree(project.root, settings, capture, plan)
     policy = cycle.Policy(settings.reload, settings.crash, app)
     hands = App(project.root, tuple(argv), settings, lambda: project.app_env(settled)) if app else None
     return Service(settled.name, work, tree, policy, hands, console)

@@ -86,6 +86,10 @@ class Group:
         """Read no further."""
         self._reader.close()
 
+    def drain(self) -> None:
+        """Pass on what it has printed up to now."""
+        self._reader.drain()
+
     def signal(self, number: signal.Signals) -> bool:
         """Signal the whole group. False: there is nobody left."""
         try:

@@ -245,6 +245,17 @@ class Ignore:
         above = self._above(os.path.dirname(path))
         return above if above and above.ignored else self._opinion(path, is_dir)
 
+    def by_setting(self, path: str) -> bool:
+        """Does the setting itself, not git, ignore a path below the root, or a folder above it?"""
+        if not self._own or not _inside(path, self._root):
+            return False
+        parts = _relative(path, self._root).split(os.sep)
+        for depth in range(1, len(parts) + 1):
+            reason = self._own.match(os.sep.join(parts[:depth]), depth < len(parts))
+            if reason and reason.ignored:
+                return True
+        return False
+
     def _above(self, folder: str) -> Reason | None:
         """The verdict on a folder: what is in an ignored one cannot come back."""
         if not _inside(folder, self._top) or folder == self._top:

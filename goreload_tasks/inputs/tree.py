@@ -7,11 +7,12 @@ import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from goreload_tasks.app.process import Capture
 from goreload_tasks.build.command import Plan
 from goreload_tasks.inputs.golist import Listing, command, embed_folders, embeds, may_be_source, parse
+from goreload_tasks.inputs.ignore import Ignore, Patterns, repository
 from goreload_tasks.inputs.snapshot import COARSE_NS, Snapshot
 from goreload_tasks.settings import Settings
 
@@ -28,103 +29,170 @@ class Finding:
     relist: bool = False
 
 
-class Tree(Protocol):
-    """The inputs of a service."""
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The inputs by what their change means, and where new ones can appear.
 
-    folders: frozenset[str]
+    build: the content decides the binary. left_out: in a package's folder, but not in the build; the shape may bring
+    it in. read: the running app reads it. rules: ignore files.
+    packages: folders of packages. embeds: folder and patterns of packages that embed. scanned: folders in which any
+    new file may be one that `watch.include` selects.
+    """
+
+    build: frozenset[str] = frozenset()
+    left_out: frozenset[str] = frozenset()
+    read: frozenset[str] = frozenset()
+    rules: frozenset[str] = frozenset()
+    packages: frozenset[str] = frozenset()
+    embeds: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    wanted: frozenset[str] = frozenset()
+    scanned: frozenset[str] = frozenset()
+
+    @property
+    def files(self) -> frozenset[str]:
+        return self.build | self.left_out | self.read | self.rules
+
+
+class Tree:
+    """The inputs of a service.
+
+    Args:
+        plan: how the Go program is built; None: there is none, and every file that is not ignored (or that
+            `watch.include` selects) calls for a new run (`watch --run`).
+
+    Raises:
+        GoreloadError: a bad pattern in the settings.
+    """
+
+    def __init__(self, root: str, settings: Settings, capture: Capture, plan: Plan | None = None) -> None:
+        self.folders: frozenset[str] = frozenset()
+        self.inputs = Inputs()
+        self._root = root
+        self._settings = settings
+        self._plan = plan
+        self._capture = capture
+        include = settings.watch.include or (() if plan else ("*",))
+        self._include = Patterns(include, "watch.include", strict=True)
+        self._ignore = Ignore(root, None, settings.watch.ignore, "watch.ignore")
+        self._snapshot = Snapshot()
+        self._appeared: tuple[str, ...] = ()  # inputs that a listing or a build may have missed
+        self._passed: set[str] = set()
 
     def matters(self, paths: Sequence[str]) -> bool:
         """Could something at one of these paths matter? No paths: look everywhere."""
+        return not paths or any(path in self.folders or self._matters(path) for path in paths)
+
+    def _matters(self, path: str) -> bool:
+        return path in self.inputs.files or self._may_come(path)
 
     def look(self, window: Window) -> Finding:
         """Compare the inputs with what they were."""
-
-    async def list(self, since: Callable[[], int]) -> None:
-        """Find out anew what the inputs are.
-
-        Args:
-            since: when the newest build began, in ns; an input written after that may be news to it.
-        """
-
-
-class GoTree:
-    """The inputs of a Go program, as the go command names them, and its env files, which only a start reads."""
-
-    def __init__(self, root: str, plan: Plan, settings: Settings, capture: Capture) -> None:
-        self.folders: frozenset[str] = frozenset()
-        self._root = root
-        self._plan = plan
-        self._capture = capture
-        self._listing = Listing()
-        self._files: frozenset[str] = frozenset()  # a change rebuilds
-        self._left_out: frozenset[str] = frozenset()  # a change of their shape may bring them in
-        self._read = frozenset(os.path.join(root, name) for name in settings.env_files)  # a change restarts
-        self._embeds: tuple[tuple[str, tuple[str, ...]], ...] = ()
-        self._packages: frozenset[str] = frozenset()
-        self._appeared: tuple[str, ...] = ()  # inputs that a listing or a build may have missed
-        self._passed: set[str] = set()
-        self._snapshot = Snapshot()
-
-    def matters(self, paths: Sequence[str]) -> bool:
-        return not paths or any(self._matters(path) for path in paths)
-
-    def _matters(self, path: str) -> bool:
-        if path in self._files or path in self._left_out or path in self._read or path in self.folders:
-            return True
-        folder, name = os.path.split(path)
-        return (folder in self._packages and may_be_source(name)) or self._embedded(path) or self._awaited(path)
-
-    def look(self, window: Window) -> Finding:
-        found = self._snapshot.look(self._files | self._left_out | self._read, self.folders)
+        inputs = self.inputs
+        found = self._snapshot.look(inputs.files, self.folders)
         begun, ended = window
         # Written while a build was reading: that build may have seen another content in between.
         torn = [path for path, at in found.touched.items() if begun - COARSE_NS <= at <= (ended or at) + COARSE_NS]
-        rebuild = [path for path in found.changed if path in self._files]
-        rebuild += [path for path in torn if path in self._files]
-        rebuild += self._appeared
-        shaped = [path for path in found.shapes if path not in self._read]
-        rebuild += [path for path in shaped if path in self._left_out]
-        named = [os.path.join(folder, name) for folder, names in found.names.items() for name in names]
-        new = [path for path in named if path not in self._files and path not in self._left_out and self._new(path)]
-        restart = [path for path in (*found.changed, *torn) if path in self._read]
         appeared, self._appeared = self._appeared, ()
-        verdict: Literal["rebuild", "restart"] | None = "rebuild" if rebuild or new else "restart" if restart else None
-        files = tuple(dict.fromkeys(self._short(path) for path in (*rebuild, *new, *restart)))
-        return Finding(verdict, files, bool(shaped or new or appeared))
+        named = [os.path.join(folder, name) for folder, names in found.names.items() for name in names]
+        new = [path for path in named if path not in inputs.files and self._may_come(path)]
+        touched = [*found.changed, *torn, *appeared]
+        rebuild = [path for path in touched if path in inputs.build]
+        rebuild += [path for path in found.shapes if path in inputs.left_out]
+        rebuild += [path for path in (*new, *appeared) if self._builds(path)]
+        restart = [path for path in touched if path in inputs.read]
+        restart += [path for path in new if self._selected(path)]
+        if not self._plan:
+            rebuild, restart = rebuild + restart, []
+        files = tuple(dict.fromkeys(self._short(path) for path in (*rebuild, *restart)))
+        relist = bool(new or appeared) or any(path not in inputs.read for path in found.shapes)
+        return Finding("rebuild" if rebuild else "restart" if restart else None, files, relist)
 
-    def _new(self, path: str) -> bool:
-        """Does a name that came or went decide which files are in the build?"""
+    # What a name that came or went may mean.
+
+    def _may_come(self, path: str) -> bool:
+        return self._builds(path) or self._selected(path) or self._scannable(path)
+
+    def _builds(self, path: str) -> bool:
+        """May it decide which files are in the build?"""
+        if self._ignore.by_setting(path):
+            return False
         folder, name = os.path.split(path)
-        if folder in self._packages and may_be_source(name):
+        if folder in self.inputs.packages and may_be_source(name):
             return not os.path.isdir(path)
         return self._embedded(path) or self._awaited(path)
 
     def _embedded(self, path: str) -> bool:
         return any(
             path.startswith(folder + os.sep) and embeds(patterns, os.path.relpath(path, folder).replace(os.sep, "/"))
-            for folder, patterns in self._embeds
+            for folder, patterns in self.inputs.embeds
         )
 
     def _awaited(self, path: str) -> bool:
-        """Is it, or is it above or in, the folder of a package that is missing?"""
+        """Is it the folder of a package that is missing, or above it, or a source in it?"""
+        folder, name = os.path.split(path)
         return any(
-            path == folder
-            or folder.startswith(path + os.sep)
-            or (os.path.dirname(path) == folder and may_be_source(os.path.basename(path)))
-            for folder in self._listing.wanted
+            path == wanted or wanted.startswith(path + os.sep) or (folder == wanted and may_be_source(name))
+            for wanted in self.inputs.wanted
         )
+
+    def _selected(self, path: str) -> bool:
+        """Does `watch.include` select this file?"""
+        if not self._include or os.path.dirname(path) not in self.inputs.scanned or os.path.isdir(path):
+            return False
+        return not self._ignore.ignored(path, False) and self._includes(path)
+
+    def _includes(self, path: str) -> bool:
+        """Patterns speak of a file by itself or by a folder above it, as in an ignore file."""
+        relative = os.path.relpath(path, self._root)
+        parts = relative.split(os.sep)
+        for depth in range(len(parts), 0, -1):
+            if reason := self._include.match(os.sep.join(parts[:depth]), depth < len(parts)):
+                return reason.ignored
+        return False
+
+    def _scannable(self, path: str) -> bool:
+        """Is it a folder, new or gone, in which selected files may be?"""
+        if not self._include or os.path.dirname(path) not in self.inputs.scanned:
+            return False
+        return path in self.inputs.scanned or (os.path.isdir(path) and not self._ignore.ignored(path, True))
 
     def _short(self, path: str) -> str:
         short = os.path.relpath(path, self._root)
         return path if short.startswith("..") else short
 
+    # Finding out what the inputs are.
+
     async def list(self, since: Callable[[], int]) -> None:
-        """Ask the go command. What it said last stays in force beside the new until it finds nothing wrong.
+        """Find out anew. What the go command said last stays in force beside the new until it finds nothing wrong.
+
+        Args:
+            since: when the newest build began, in ns; an input written after that may be news to it.
 
         Raises:
             OSError: the go command cannot be started.
         """
-        plan = self._plan
+        listing, inputs = await self._listed()
+        read, scanned, rules = await self._scanned()
+        taken = {path for path in inputs.build | inputs.left_out if self._ignore.by_setting(path)}
+        inputs = Inputs(
+            inputs.build - taken,
+            inputs.left_out - taken,
+            (read | {os.path.join(self._root, name) for name in self._settings.env_files}) - inputs.build,
+            rules,
+            inputs.packages,
+            inputs.embeds,
+            listing.wanted,
+            scanned,
+        )
+        entries = await asyncio.to_thread(self._snapshot.prime, inputs.files)
+        self.inputs, self.folders = inputs, _to_watch(inputs)
+        appeared = self._snapshot.adopt(entries, since())
+        self._appeared += tuple(path for path in appeared if path not in inputs.rules) + self._unlisted()
+
+    async def _listed(self) -> tuple[Listing, Inputs]:
+        plan, before = self._plan, self.inputs
+        if plan is None:
+            return Listing(), Inputs()
         names = ("GOMOD", "GOWORK", "GOENV", "GOMODCACHE")
         (code, out, err), (_, known, _) = await asyncio.gather(
             self._capture(command(plan.go, plan.flags, [plan.package]), plan.cwd, plan.env),
@@ -132,37 +200,54 @@ class GoTree:
         )
         listing = parse(code, out, err, json.loads(known or b"{}"), plan.flags, plan.cwd)
         packages = listing.packages.values()
-        files = listing.extra.union(*(package.files for package in packages))
-        left_out = frozenset().union(*(package.left_out for package in packages))
+        build = listing.extra.union(*(package.files for package in packages))
+        left_out = frozenset[str]().union(*(package.left_out for package in packages))
+        folders = frozenset(package.folder for package in packages if package.folder)
         embedding = tuple((package.folder, package.embeds) for package in packages if package.embeds)
-        homes = frozenset(package.folder for package in packages if package.folder)
         if not listing.clean:
-            files, homes = files | self._files, homes | self._packages
-            left_out, embedding = (left_out | self._left_out) - files, tuple(dict.fromkeys(embedding + self._embeds))
-        entries = await asyncio.to_thread(self._snapshot.prime, [*files, *left_out, *self._read])
-        self._listing, self._files, self._left_out = listing, files, left_out
-        self._packages, self._embeds = homes, embedding
-        self.folders = self._to_watch()
-        self._appeared += self._snapshot.adopt(entries, since()) + self._unlisted()
+            build, folders = build | before.build, folders | before.packages
+            left_out = (left_out | before.left_out) - build
+            embedding = tuple(dict.fromkeys(embedding + before.embeds))
+        return listing, Inputs(build, left_out, packages=folders, embeds=embedding)
+
+    async def _scanned(self) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+        """The files that `watch.include` selects, the folders looked into, and the ignore files that decided."""
+        if not self._include:
+            return frozenset(), frozenset(), frozenset()
+        watch = self._settings.watch
+        git = await repository(self._root, dict(os.environ), self._capture) if watch.gitignore else None
+        ignore = Ignore(self._root, git, watch.ignore, "watch.ignore")
+
+        def scan() -> tuple[frozenset[str], frozenset[str]]:
+            walked = dict(ignore.walk())
+            files = frozenset(file for found in walked.values() for file in found if self._includes(file))
+            return files, frozenset(walked)
+
+        files, folders = await asyncio.to_thread(scan)
+        self._ignore = ignore
+        return files, folders, ignore.files
 
     def _unlisted(self) -> tuple[str, ...]:
         """Sources that the listing does not know: they came while it ran. Told once: a folder x.go, say, never is."""
         found = {
-            os.path.join(folder, name) for folder in self._packages for name in _names(folder) if may_be_source(name)
+            os.path.join(folder, name)
+            for folder in self.inputs.packages
+            for name in _names(folder)
+            if may_be_source(name)
         }
-        unlisted = found - self._files - self._left_out
+        unlisted = {path for path in found - self.inputs.files if not self._ignore.by_setting(path)}
         news = unlisted - self._passed
         self._passed = unlisted
         return tuple(news)
 
-    def _to_watch(self) -> frozenset[str]:
-        folders = set(self._packages) | {os.path.dirname(path) for path in (*self._files, *self._read)}
-        for folder, patterns in self._embeds:
-            for top in embed_folders(patterns, folder):
-                folders |= set(_folders_below(top))
-        folders |= {os.path.dirname(folder) for folder in self._packages}  # a package that goes, or comes back
-        folders |= {folder for folder in self._listing.wanted if os.path.isdir(folder)}
-        return frozenset(filter(None, (_nearest(folder) for folder in folders | self._listing.wanted)))
+
+def _to_watch(inputs: Inputs) -> frozenset[str]:
+    folders = {*inputs.packages, *inputs.scanned, *inputs.wanted, *(os.path.dirname(path) for path in inputs.files)}
+    folders |= {os.path.dirname(folder) for folder in inputs.packages}  # a package that goes, or comes back
+    for folder, patterns in inputs.embeds:
+        for top in embed_folders(patterns, folder):
+            folders |= set(_folders_below(top))
+    return frozenset(filter(None, map(_nearest, folders)))
 
 
 def _nearest(folder: str) -> str:
@@ -183,11 +268,6 @@ def _names(folder: str) -> list[str]:
 
 
 def _folders_below(top: str) -> Iterable[str]:
-    if os.path.isdir(top):
-        for folder, names, _ in os.walk(top):
-            names[:] = [name for name in names if name != ".git"]
-            yield folder
-
-
-class FileTree:
-    """Every file of a project that git does not ignore, for `watch --run` and `watch --task`."""
+    for folder, names, _ in os.walk(top):
+        names[:] = [name for name in names if name != ".git"]
+        yield folder

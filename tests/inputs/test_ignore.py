@@ -150,12 +150,11 @@ PIECES = (
 def pattern(luck: random.Random) -> str:
     parts = [luck.choice(PIECES) for _ in range(luck.choice((1, 1, 1, 2, 2, 3)))]
     text = "/".join(parts)
-    text = (
+    return (
         luck.choice(("", "", "", "/", "**/", "!", "!/"))
         + text
         + luck.choice(("", "", "", "/", "/**", "/*", " ", "  ", "/**/"))
     )
-    return text
 
 
 def ignore_file(luck: random.Random) -> bytes:

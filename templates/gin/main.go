@@ -1,0 +1,56 @@
+// A Gin server to begin with.
+package main
+
+import (
+	"context"
+	"errors"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"example.com/starter/handlers"
+)
+
+func main() {
+	router := gin.Default()
+	handlers.Register(router)
+
+	listener, err := listen()
+	if err != nil {
+		log.Fatal(err)
+	}
+	server := &http.Server{Handler: router, ReadHeaderTimeout: 10 * time.Second}
+	go func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			log.Fatal(err)
+		}
+	}()
+
+	// Ctrl-C, or a reload: finish what is being answered, then end.
+	stop, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer cancel()
+	<-stop.Done()
+	patience, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	if err := server.Shutdown(patience); err != nil {
+		log.Print(err)
+	}
+}
+
+// listen takes the socket that a supervisor holds open for us (LISTEN_FDS), or opens PORT.
+func listen() (net.Listener, error) {
+	if os.Getenv("LISTEN_FDS") == "1" {
+		return net.FileListener(os.NewFile(3, "inherited"))
+	}
+	port := os.Getenv("PORT")
+	if port == "" {
+		port = "8080"
+	}
+	return net.Listen("tcp", ":"+port)
+}
