@@ -322,11 +322,11 @@ def _swap(state: State, now: float, policy: Policy) -> tuple[State, tuple[Action
             state = replace(state, outcome=replace(outcome, shown=True))
         if policy.reload.on_failure == "stop":
             return (_stopping(state), (*told, StopApp(app.launch))) if app else (state, told)
-    elif not policy.app:
-        told = () if outcome.shown else (ShowBuilt(outcome.generation),)
-        return replace(state, outcome=replace(outcome, shown=True)), told
+    elif not policy.app and not outcome.shown:
+        told = (ShowBuilt(outcome.generation),)
+        state = replace(state, outcome=replace(outcome, shown=True))
     good = state.good
-    if good is None or good.digest is None:
+    if not policy.app or good is None or good.digest is None:
         return state, told
     if app is None:
         if state.held:

@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from invoke.collection import Collection
 from invoke.context import Context
@@ -16,6 +16,9 @@ from invoke.exceptions import Exit
 from invoke.tasks import Task
 
 from goreload_tasks.errors import GoreloadError
+
+if TYPE_CHECKING:
+    from goreload_tasks.project import Project
 
 HELP = {
     "env": "environment: dev (default), test, prod, or one of your own",
@@ -26,6 +29,10 @@ HELP = {
     "task": "run this Invoke task on each change instead of a build",
     "run": "run this command on each change instead of a build",
 }
+
+
+Words = Sequence[str] | None
+"""A repeatable option. None, not an empty tuple: Invoke takes an option's kind from its default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +46,10 @@ class Call:
     def dry(self) -> bool:
         return bool(self.context.config.run.dry)
 
-    def project(self, env: str, tags: Sequence[str], service: Sequence[str]) -> Any:
+    def project(self, env: str = "", tags: Words = None, service: Words = None) -> Project:
         from goreload_tasks.project import load
 
-        return load(self.context.config, self.own, env, tags, service)
+        return load(self.context.config, self.own, env, tags or (), service or ())
 
     @property
     def rest(self) -> tuple[str, ...]:
@@ -114,7 +121,7 @@ def go_task(*options: str, default: bool = False) -> Callable[[Callable[..., Any
 
 
 @go_task("env", "tags", "service", "json", default=True)
-def dev(c: Call, env: str = "", tags: Sequence[str] = (), service: Sequence[str] = (), json: bool = False) -> None:
+def dev(c: Call, env: str = "", tags: Words = None, service: Words = None, json: bool = False) -> None:
     """Build, run, watch and reload, until Ctrl-C.
 
     Words after `--` are arguments of the app: invoke dev -- --verbose
@@ -130,8 +137,8 @@ def watch(
     task: str = "",
     run: str = "",
     env: str = "",
-    tags: Sequence[str] = (),
-    service: Sequence[str] = (),
+    tags: Words = None,
+    service: Words = None,
     json: bool = False,
 ) -> None:
     """Rebuild on each change without running the app; or run a task or a command.
@@ -148,8 +155,8 @@ def build(
     c: Call,
     out: str = "",
     env: str = "",
-    tags: Sequence[str] = (),
-    service: Sequence[str] = (),
+    tags: Words = None,
+    service: Words = None,
     json: bool = False,
 ) -> None:
     """Build once; prints path, size and time. Exit code 1: it does not compile."""
@@ -159,7 +166,7 @@ def build(
 
 
 @go_task("env", "tags", "service")
-def run(c: Call, env: str = "", tags: Sequence[str] = (), service: Sequence[str] = ()) -> None:
+def run(c: Call, env: str = "", tags: Words = None, service: Words = None) -> None:
     """Build and run in the foreground; signals, stdin and the exit code are the app's.
 
     Words after `--` are arguments of the app: invoke run -- --verbose
@@ -170,11 +177,11 @@ def run(c: Call, env: str = "", tags: Sequence[str] = (), service: Sequence[str]
 
 
 @go_task("service", "json")
-def clean(c: Call, service: Sequence[str] = (), json: bool = False) -> None:
+def clean(c: Call, service: Words = None, json: bool = False) -> None:
     """Remove what this tool made, and only that."""
     from goreload_tasks.once import clean as once
 
-    once(c.project("", (), service), everything=not service, as_json=json, dry=c.dry)
+    once(c.project(service=service), everything=not service, as_json=json, dry=c.dry)
 
 
 def _exit(code: int) -> None:

@@ -85,18 +85,21 @@ def until(true: Callable[[], bool], what: str, deadline: float = DEADLINE) -> No
 class Task:
     """A task under way as a process; its output is read all the time."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
-        self.output: list[str] = []
+        self._output = b""
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout
-        for line in self.process.stdout:
-            self.output.append(line)
-            self._lines.put(line)
+        rest = b""
+        while block := os.read(self.process.stdout.fileno(), 64 * 1024):
+            self._output += block
+            *lines, rest = (rest + block).split(b"\n")
+            for line in lines:
+                self._lines.put(line.decode(errors="replace"))
         self._lines.put(None)
 
     def line(self, pattern: str, deadline: float = DEADLINE) -> re.Match[str]:
@@ -114,7 +117,8 @@ class Task:
 
     @property
     def text(self) -> str:
-        return "".join(self.output)
+        """All it has printed, an unfinished line too."""
+        return self._output.decode(errors="replace")
 
     def reload(self) -> str:
         """The next reload's line."""
@@ -174,8 +178,6 @@ class Driver:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
                 start_new_session=True,
             )
         )

@@ -187,6 +187,12 @@ def test_watch_has_no_app_and_tells_each_build() -> None:
     assert told == [[StartBuild(1)], [ShowBuilt(1)], [StartBuild(2)], [ShowBuilt(2)]]
 
 
+def test_watch_tells_a_failure_and_starts_nothing() -> None:
+    events: list[tuple[float, Event]] = [(0, Tick()), (1, Built(1, "a")), (2, Changed("rebuild")), (3, Broken(2))]
+    _, told = play([*events, (4, Tick())], Policy(Reload(), Crash(), app=False))
+    assert told[2:] == [[StartBuild(2)], [ShowBroken(2)], []]
+
+
 def test_quit_cancels_the_build_stops_the_app_and_finishes_when_both_are_gone() -> None:
     events = [*serving(), (10, Changed("rebuild")), (10.1, Asked("quit")), (10.2, Cancelled(2)), (10.3, Exited(1, 0))]
     _, told = play(events)
