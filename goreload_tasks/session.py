@@ -98,10 +98,10 @@ async def _service(
         if app:
             console.raw("dry", dry_line([binary, *argv], project.root, env), settled.name, argv=[binary, *argv])
         return None
+    tree = Tree(project.root, settings, capture, plan)
     stack.enter_context(store.lock())
     store.empty()
     work = GoWork(plan, target, store, stack.enter_context(store.scratch()))
-    tree = Tree(project.root, settings, capture, plan)
     policy = cycle.Policy(settings.reload, settings.crash, app)
     hands = App(project.root, tuple(argv), settings, lambda: project.app_env(settled)) if app else None
     return Service(settled.name, work, tree, policy, hands, console)

@@ -77,7 +77,7 @@ async def plan(
     where, pattern = _place(service, root)
     code, out, err = await run([go, "env", "-json", "GOMOD", "GOWORK", "GOFLAGS"], where, env)
     if code:
-        raise GoreloadError(f"`go env` failed in {where}: {_first(err)}")
+        raise GoreloadError(f"`go env` failed in {where}: {_said(err)}")
     known = json.loads(out)
     if known["GOMOD"] in ("", os.devnull) and not known["GOWORK"]:
         raise GoreloadError(f"no go.mod in {where} or a folder above it; run `go mod init NAME` there first")
@@ -121,7 +121,7 @@ async def _target(
     patterns = await _workspace(cwd, go_list[0], env, run) if pattern == "./..." else [pattern]
     code, out, err = await run([*go_list, "-e", "-f", form, *patterns], cwd, env)
     if code:
-        raise GoreloadError(f"`go list {' '.join(patterns)}` failed in {cwd}: {_first(err)}")
+        raise GoreloadError(f"`go list {' '.join(patterns)}` failed in {cwd}: {_said(err)}")
     rows = [line.split("\t", 3) for line in os.fsdecode(out).splitlines() if line.count("\t") >= 3]
     mains = [Target(folder, path, cwd) for name, folder, path, _ in rows if name == "main"]
     if len(mains) == 1:
@@ -132,7 +132,7 @@ async def _target(
         name, folder, path, error = rows[0] if rows else ("", "", "", "no such package")
         if not name and folder:  # nothing in it parses yet: the build will say what is wrong
             return Target(folder, path, cwd)
-        why = f"is package {name}, not main" if name else _first(error.encode()) or "has no Go files"
+        why = f"is package {name}, not main" if name else error or "has no Go files"
         raise GoreloadError(f"{said}: {why}; name the folder of a main package")
     if not mains:
         raise GoreloadError(f"no main package below {root}; write one, or set `main` in invoke.yaml")
@@ -149,6 +149,7 @@ async def _workspace(cwd: str, go: str, env: Mapping[str, str], run: Capture) ->
     return [f"{folder}/..." for folder in os.fsdecode(out).splitlines() if folder] if code == 0 else ["./..."]
 
 
-def _first(text: bytes) -> str:
-    lines = [line for line in os.fsdecode(text).splitlines() if line.strip() and not line.startswith("# ")]
-    return lines[0] if lines else "no message"
+def _said(text: bytes) -> str:
+    """What a command complained of, in one line."""
+    lines = [line.strip() for line in os.fsdecode(text).splitlines() if line.strip() and not line.startswith("# ")]
+    return " ".join(lines)[:500] or "no message"

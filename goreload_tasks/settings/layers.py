@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from goreload_tasks.errors import GoreloadError
-from goreload_tasks.settings.merge import Layer, unknown
+from goreload_tasks.settings.merge import VARIABLES, Layer, unknown
 from goreload_tasks.settings.schema import DEFAULTS, Settings
 
 PREFIX = "GORELOAD_"
@@ -38,7 +38,7 @@ def variables(environ: Mapping[str, str]) -> Layer:
         for part in path[:-1]:
             section = section.setdefault(part, {})
         section[path[-1]] = value
-    return Layer("GORELOAD_* variables", values, final=True)
+    return Layer(VARIABLES, values, final=True)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def gather(
         Layer("collection()", own),
         *(layer for layer in files if layer.final),
         variables(environ),
-        Layer("command line", line, final=True),
+        Layer("--env", line, final=True),
     ]
 
 

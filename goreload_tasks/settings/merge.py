@@ -15,6 +15,9 @@ from typing import Any, Literal
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.settings.schema import DEBOUNCE, PLANNED, Duration, Port, Settings, Word, duration
 
+VARIABLES = "GORELOAD_* variables"
+"""The layer of variables; a complaint names the one that it is about."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -91,6 +94,8 @@ def _mapping(value: object, path: str, source: str) -> Mapping[str, object]:
 def wrong(path: str, source: str, value: object, expected: str) -> GoreloadError:
     """The one form of every complaint about a value."""
     shown = f'"{value}"' if isinstance(value, str) else str(value)
+    if source == VARIABLES:
+        source = "GORELOAD_" + path.upper().replace(".", "_")
     return GoreloadError(f"{path} = {shown} ({source}): expected {expected}")
 
 
