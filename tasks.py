@@ -135,10 +135,16 @@ def test(c: Context, args: str = "") -> None:
     _python(c, f"pytest -n auto {args}")
 
 
+@task(help={"starter": "gin or nethttp", "runs": "counted pairs"})
+def bench(c: Context, starter: str = "gin", runs: int = 10) -> None:
+    """Save to first new answer, in pairs with the bare loop."""
+    _python(c, f"tests.bench.reload --starter {starter} --runs {runs}")
+
+
 def _python(c: Context, command: str) -> None:
     """Run a module of this environment; it need not be activated."""
     c.run(f"{sys.executable} -m {command}", in_stream=False)
 
 
-ns = Collection(demo, check, test)
+ns = Collection(demo, check, test, bench)
 ns.add_collection(goreload_tasks.ns, name="go")
