@@ -90,7 +90,7 @@ class Tree:
         inputs = self.inputs
         found = self._snapshot.look(inputs.files, self.folders)
         begun, ended = window
-        # Written while a build was reading: that build may have seen another content in between. Stamps lag, never lead.
+        # Written while a build was reading: that build may have seen other content. Stamps lag, never lead.
         torn = [path for path, at in found.touched.items() if begun - COARSE_NS <= at <= (ended or at)]
         appeared, self._appeared = self._appeared, ()
         named = [os.path.join(folder, name) for folder, names in found.names.items() for name in names]
