@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import math
 import shlex
 import types
@@ -93,7 +94,7 @@ def _mapping(value: object, path: str, source: str) -> Mapping[str, object]:
 
 def wrong(path: str, source: str, value: object, expected: str) -> GoreloadError:
     """The one form of every complaint about a value."""
-    shown = f'"{value}"' if isinstance(value, str) else str(value)
+    shown = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
     if source == VARIABLES:
         source = "GORELOAD_" + path.upper().replace(".", "_")
     return GoreloadError(f"{path} = {shown} ({source}): expected {expected}")
@@ -104,7 +105,7 @@ def unknown(kind: str, name: str, source: str, known: Iterable[str]) -> Goreload
     by_lower = {one.lower(): one for one in known}
     near = difflib.get_close_matches(name.lower(), by_lower, 1, 0.5)
     mend = f"did you mean {by_lower[near[0]]}?" if near else f"known: {', '.join(by_lower.values())}"
-    return GoreloadError(f"unknown {kind} {name} ({source}): {mend}")
+    return GoreloadError(f"unknown {kind} {' '.join(name.split())} ({source}): {mend}")
 
 
 class _Reader:

@@ -125,5 +125,5 @@ def duration(text: str) -> Duration:
         return Duration(0.0)
     match = _DURATION.fullmatch(text)
     if not text or match is None:
-        raise ValueError(text)
+        raise ValueError(f"no duration: {text!r}")
     return Duration(sum(float(part) * unit for part, unit in zip(match.groups(), _UNITS, strict=True) if part))

@@ -1,0 +1,77 @@
+"""Tags, flags, diagnostics and env files, as values."""
+
+from __future__ import annotations
+
+import pytest
+
+from goreload_tasks.build.command import dotenv, flags
+from goreload_tasks.build.diagnostics import Problem, parse, summary
+from goreload_tasks.build.tags import check, compose, split
+from goreload_tasks.errors import GoreloadError
+from goreload_tasks.settings import Layer, Service, merge
+from goreload_tasks.settings.schema import DEFAULTS
+
+
+def service(**values: object) -> Service:
+    return merge([Layer("default", DEFAULTS), Layer("invoke.yaml", values)])[0]
+
+
+def test_tags_are_a_union_in_order_without_duplicates() -> None:
+    assert compose(["a", "b"], ["b", "c"], ["a"]) == ("a", "b", "c")
+    assert split(["a,b", "c", " d , "]) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("tag", ["a b", "a-b", "!a", "", "a/b", "a+"])
+def test_bad_tags_are_refused_by_name(tag: str) -> None:
+    with pytest.raises(GoreloadError, match="bad build tag"):
+        check([tag], "--tags")
+
+
+def test_good_tags_pass_as_in_go() -> None:
+    check(["a", "go1.26", "a_b", "ünï", "1"], "--tags")
+
+
+def test_fast_build_is_for_dev_and_never_for_prod_and_a_persons_flags_come_last() -> None:
+    assert flags(service(), [], [], True)[0] == ["-buildvcs=false", "-tags=dev", "-ldflags=-s -w -buildid="]
+    assert flags(service(), [], [], False)[0] == ["-tags=dev"]
+    assert flags(service(environment="prod"), [], [], True)[0] == ["-tags=prod"]
+    own = service(build={"ldflags": "-X a=b", "flags": ["-buildvcs=true", "-ldflags", "-s=false", "-ldflags=net=-w"]})
+    assert flags(own, [], [], True)[0] == [
+        "-buildvcs=true",
+        "-ldflags=net=-w",
+        "-tags=dev",
+        "-ldflags=-s -w -buildid= -X a=b -s=false",
+    ]
+
+
+def test_problems_come_with_places_first_each_once() -> None:
+    text = """# example.com/app/inner
+inner/a.go:3:5: undefined: x
+\tnote below it
+# example.com/app
+./main.go:9: something
+inner/a.go:3:5: undefined: x
+\tnote below it
+go: updates to go.mod needed
+too many errors
+"""
+    assert parse(text) == (
+        Problem("inner/a.go", 3, 5, "undefined: x\n\tnote below it"),
+        Problem("main.go", 9, 0, "something"),
+        Problem("", 0, 0, "go: updates to go.mod needed"),
+        Problem("", 0, 0, "too many errors"),
+    )
+    assert str(parse(text)[1]) == "main.go:9: something"
+    assert summary(parse(text)) == "3 errors in 2 files"
+
+
+def test_env_files_read_quotes_comments_and_export() -> None:
+    text = '# c\nexport A=1\nB=\'x # y\' # z\nC=a # b\n\nD=\nE="q\\"r"\nF=a#b\n'
+    assert dotenv(text, ".env") == {"A": "1", "B": "x # y", "C": "a", "D": "", "E": 'q"r', "F": "a#b"}
+
+
+@pytest.mark.parametrize("text", ["A='secret", "=secret", "secret"])
+def test_bad_line_of_an_env_file_is_named_and_its_value_not_shown(text: str) -> None:
+    with pytest.raises(GoreloadError, match=r"\.env, line 1") as caught:
+        dotenv(text, ".env")
+    assert "secret" not in str(caught.value)
