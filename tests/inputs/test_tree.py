@@ -1,0 +1,222 @@
+"""Against the go command: a file is an input exactly when go rebuilds for its edit."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from goreload_tasks.app.process import capture
+from goreload_tasks.build.command import Plan
+from goreload_tasks.inputs.tree import Finding, Tree
+from goreload_tasks.settings import Settings
+from tests.driver import write
+
+GO = {
+    "go.mod": "module example.com/app\n\ngo 1.23\n\nrequire example.com/other v0.0.0\n\nreplace example.com/other => ./other\n",
+    "main.go": 'package main\n\nimport (\n\t_ "example.com/app/a"\n\t_ "example.com/app/c"\n\t_ "example.com/other"\n)\n\n'
+    "func main() {}\n",
+    "main_test.go": "package main\n",
+    "a/a.go": 'package a\n\nimport _ "example.com/app/a/b"\n',
+    "a/a_windows.go": "package a\n",
+    "a/a_linux.go": "package a\n",
+    "a/a_arm64.go": "package a\n",
+    "a/red.go": "//go:build red\n\npackage a\n",
+    "a/notred.go": "//go:build !red\n\npackage a\n",
+    "a/blue.go": "//go:build blue && linux\n\npackage a\n",
+    "a/_hidden.go": "package a\n",
+    "a/.dot.go": "package a\n",
+    "a/x_test.go": "package a_test\n",
+    "a/notes.txt": "x\n",
+    "a/testdata/t.go": "package t\n",
+    "a/b/b.go": 'package b\n\nimport "embed"\n\n//go:embed all:tree one.txt pages/*.html "with space.txt"\nvar files embed.FS\n',
+    "a/b/one.txt": "x\n",
+    "a/b/two.txt": "x\n",
+    "a/b/with space.txt": "x\n",
+    "a/b/tree/x": "x\n",
+    "a/b/tree/.dot": "x\n",
+    "a/b/tree/_under/y": "x\n",
+    "a/b/pages/a.html": "x\n",
+    "a/b/pages/a.css": "x\n",
+    "a/b/pages/deep/b.html": "x\n",
+    "c/c.go": "package c\n\nvar C = c()\n",
+    "c/cgo.go": 'package c\n\n// #include "c.h"\nimport "C"\n\nfunc c() int { return int(C.one()) }\n',
+    "c/nocgo.go": "//go:build !cgo\n\npackage c\n\nfunc c() int { return 0 }\n",
+    "c/c.h": "int one(void);\n",
+    "c/c.c": '#include "c.h"\nint one(void) { return 1; }\n',
+    "c/c_windows.c": "int two(void) { return 2; }\n",
+    "d/d.go": "package d\n",
+    "other/go.mod": "module example.com/other\n\ngo 1.23\n",
+    "other/o.go": "package other\n\nfunc add(a, b int64) int64\n",
+    "other/add_amd64.s": "TEXT ·add(SB),4,$0-24\n\tMOVQ a+0(FP), AX\n\tADDQ b+8(FP), AX\n\tMOVQ AX, ret+16(FP)\n\tRET\n",
+    "other/add_arm64.s": "TEXT ·add(SB),4,$0-24\n\tMOVD a+0(FP), R0\n\tMOVD b+8(FP), R1\n\tADD R1, R0\n\tMOVD R0, ret+16(FP)\n\tRET\n",
+    "other/unused/u.go": "package unused\n",
+    "vendor.txt": "no\n",
+}  # fmt: skip
+
+MORE = {
+    ".go": "\nvar _ = 1\n",
+    ".c": "\nint more;\n",
+    ".h": "\nint more;\n",
+    ".s": "\n// more\n",
+    ".mod": "\n// more\n",
+}
+
+
+class Go:
+    """A module, a tree of ours over it, and the go command's own opinion."""
+
+    def __init__(self, root: Path, flags: list[str], env: Mapping[str, str]) -> None:
+        self.root, self.flags, self.env = root, flags, {**os.environ, "GOFLAGS": "", **env}
+        self.plan = Plan("go", str(root), ".", tuple(flags), (), self.env)
+        self.tree = Tree(str(root), Settings(), capture, self.plan)
+        self.build()
+        asyncio.run(self.tree.list(time.time_ns))
+        self.tree.look((0, 1))
+
+    def build(self) -> None:
+        out = self.root.parent / "binary"
+        subprocess.run(
+            ["go", "build", "-o", out, *self.flags, "."], cwd=self.root, env=self.env, check=True, capture_output=True
+        )
+
+    def would_compile(self) -> bool:
+        """Does the go command want to compile anything of the module?"""
+        words = ["go", "build", "-n", "-o", os.devnull, *self.flags, "."]
+        done = subprocess.run(words, cwd=self.root, env=self.env, capture_output=True, text=True, check=False)
+        sections = done.stderr.replace("\n#\n", "\n").splitlines()
+        return done.returncode != 0 or any(line.startswith("# example.com/") for line in sections)
+
+    def look(self) -> Finding:
+        return self.tree.look((0, 1))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_edit_rebuilds_exactly_when_go_would(tmp_path: Path, seed: int) -> None:
+    root = tmp_path / "app"
+    write(root, GO)
+    luck = random.Random(seed)
+    tags = [tag for tag in ("red", "blue") if luck.random() < 0.6]
+    cgo = str(seed % 2)
+    go = Go(root, [f"-tags={','.join(tags)}"] if tags else [], {"CGO_ENABLED": cgo})
+    wrong = []
+    for name in luck.sample(sorted(GO), 18):
+        path = root / name
+        before = path.read_bytes()
+        assert not go.look().verdict
+        path.write_bytes(before + MORE.get(path.suffix, "more\n").encode())
+        ours = go.look().verdict == "rebuild"
+        theirs = go.would_compile()
+        if name.endswith("go.mod"):
+            theirs = True  # a comment there changes nothing; but what is in it may, and is not ours to judge
+        if ours != theirs:
+            wrong.append(f"{name}: go {theirs}, we {ours}")
+        path.write_bytes(before)
+        go.look()
+    assert wrong == []
+
+
+def test_new_and_gone_names_count_when_they_may_be_in_the_build(tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    write(root, GO)
+    go = Go(root, [], {})
+    rows = {
+        "a/new.go": True,
+        "a/new_test.go": False,
+        "a/_new.go": False,
+        "a/.new.go": False,
+        "a/new.go~": False,
+        "a/new.txt": False,
+        "a/b/tree/.new": True,
+        "a/b/pages/new.html": True,
+        "a/b/pages/new.css": False,
+        "a/b/three.txt": False,
+        "c/new.c": True,
+        "d/new.go": False,
+        "go.work": True,
+        "a/b/tree/more/z": True,
+    }
+    wrong = {}
+    for name, expected in rows.items():
+        write(root, {name: "package a\n"})
+        found = go.look()
+        if (found.verdict == "rebuild") != expected:
+            wrong[name] = found
+        path = root / name
+        path.unlink()
+        if name.endswith("more/z"):
+            path.parent.rmdir()
+        go.look()
+    assert wrong == {}
+
+
+def test_broken_package_keeps_its_last_known_inputs(tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    write(root, GO)
+    go = Go(root, [], {})
+    known = go.tree.inputs.build
+    write(root, {"a/a.go": "package a\n\nimport (\n"})
+    assert go.look().relist
+    asyncio.run(go.tree.list(time.time_ns))
+    assert known <= go.tree.inputs.build
+    write(root, {"a/b/one.txt": "edited"})
+    assert go.look().verdict == "rebuild"
+    write(root, {"a/a.go": "package a\n"})
+    assert go.look().relist
+    asyncio.run(go.tree.list(time.time_ns))
+    assert str(root / "a" / "b" / "one.txt") not in go.tree.inputs.build
+
+
+def test_workspace_and_vendor_and_flags_that_name_files(tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    write(root, GO)
+    write(tmp_path, {"go.work": "go 1.23\n\nuse (\n\t./app\n\t./app/other\n)\n", "overlay.json": "{}", "my.pgo": ""})
+    go = Go(root, [f"-overlay={tmp_path}/overlay.json"], {})
+    assert {str(tmp_path / name) for name in ("go.work", "overlay.json")} <= go.tree.inputs.build
+    assert str(root / "other" / "o.go") in go.tree.inputs.build
+    assert str(root / "default.pgo") in go.tree.inputs.build
+    assert str(tmp_path / "go.work.sum") not in go.tree.inputs.build
+
+
+def test_five_thousand_inputs_are_looked_at_without_reading_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from goreload_tasks.inputs import snapshot
+
+    write(tmp_path, {f"{folder}/{name}.go": "package x\n" for folder in range(50) for name in range(100)})
+    files = [str(path) for path in tmp_path.rglob("*.go")]
+    seen = snapshot.Snapshot()
+    seen.look(files, [])
+    deadline = time.monotonic() + 10
+    while seen.look(files, []) == snapshot.Look() and not all(seen._files[path].settled for path in files):
+        assert time.monotonic() < deadline
+    monkeypatch.setattr(snapshot, "read", lambda *_: pytest.fail("a settled file was read"))
+    assert seen.look(files, []) == snapshot.Look()
+
+
+def test_same_size_and_same_time_do_not_hide_an_edit(tmp_path: Path) -> None:
+    from goreload_tasks.inputs.snapshot import Snapshot
+
+    path = tmp_path / "a.go"
+    path.write_text("package a // 1\n")
+    seen = Snapshot()
+    seen.look([str(path)], [])
+    for number in range(2, 9):
+        status = path.stat()
+        path.write_text(f"package a // {number}\n")
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        assert seen.look([str(path)], []).changed == (str(path),)
+
+
+def test_fifo_and_folder_in_the_place_of_a_source_do_not_hang(tmp_path: Path) -> None:
+    from goreload_tasks.inputs.snapshot import Snapshot
+
+    os.mkfifo(tmp_path / "a.go")
+    (tmp_path / "b.go").mkdir()
+    assert Snapshot().look([str(tmp_path / "a.go"), str(tmp_path / "b.go")], [str(tmp_path)]).changed == ()
