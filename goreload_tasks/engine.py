@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -101,7 +102,7 @@ class Engine:
             stack.enter_context(keys(lambda meaning: self._inbox.put_nowait(Key(meaning))))
             try:
                 for service in self._services:
-                    service.begin(self._teller(service), self._start)
+                    service.begin(self._teller(service), self._start, functools.partial(self._list, service))
                     self._list(service)
                 while not all(service.state.finished for service in self._services):
                     self._handle(await self._inbox.get(), watcher)

@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from colorama import Fore
 
 from goreload_tasks import store
-from goreload_tasks.app.process import foreground
+from goreload_tasks.app.process import capture, foreground
 from goreload_tasks.build.builder import Job, Result
 from goreload_tasks.build.command import Plan
 from goreload_tasks.build.diagnostics import summary
 from goreload_tasks.build.toolchain import Target
 from goreload_tasks.console import Console, dry_line, size, took
 from goreload_tasks.errors import GoreloadError
+from goreload_tasks.inputs.tree import Tree
+from goreload_tasks.inputs.verdict import Verdict, sentence
 from goreload_tasks.project import Project, drive
 from goreload_tasks.settings import Service
 
@@ -97,6 +99,26 @@ def clean(project: Project, *, everything: bool, as_json: bool, dry: bool) -> No
         )
     if not paths:
         console.raw("removed", "nothing to remove")
+
+
+def why(project: Project, path: str, *, as_json: bool) -> None:
+    """Print the verdict on a path, for each service.
+
+    Raises:
+        GoreloadError: as `build`.
+    """
+    console = Console(as_json=as_json)
+    absolute = os.path.abspath(path)
+
+    async def ask(service: Service) -> Verdict:
+        plan, _ = await project.plan(service, dev=True)
+        return await Tree(project.root, service.settings, capture, plan).why(absolute)
+
+    for service in project.services:
+        verdict = drive(ask(service))
+        name = f"[{service.name}] " if len(project.services) > 1 else ""
+        text = name + sentence(verdict, project.root)
+        console.raw("why", text, service.name, path=absolute, verdict=verdict.calls_for, reasons=verdict.reasons)
 
 
 def _place(project: Project, service: Service, target: Target, out: str) -> str:

@@ -24,6 +24,7 @@ from goreload_tasks.build.toolchain import Target
 from goreload_tasks.console import Console, took
 from goreload_tasks.inputs.tree import Tree
 from goreload_tasks.settings import Settings
+from goreload_tasks.settings.schema import Rule
 from goreload_tasks.store import Store
 
 PROGRESS_AFTER = 1.0
@@ -95,16 +96,34 @@ class App:
     env: Callable[[], Mapping[str, str]]
 
 
+SELF_WRITES = 10
+"""Times that a rule may call for itself by what it writes, as a formatter does, before that is called a loop."""
+
+
+@dataclass(slots=True)
+class Flight:
+    """A rule's command under way; `again`: how many times in a row its own run called for it."""
+
+    job: Job
+    again: int
+
+
 class Service:
     """The state of one service, and the hands that act on it.
 
     Args:
-        tell: puts an event of this service into the inbox.
-        start: runs a coroutine beside the loop; what it raises ends the session.
+        command: makes the job of a rule.
     """
 
     def __init__(
-        self, name: str, work: Work, tree: Tree, policy: cycle.Policy, app: App | None, console: Console
+        self,
+        name: str,
+        work: Work,
+        tree: Tree,
+        policy: cycle.Policy,
+        app: App | None,
+        command: Callable[[Rule], Job],
+        console: Console,
     ) -> None:
         self.name = name
         self.tree = tree
@@ -112,6 +131,7 @@ class Service:
         self._work = work
         self._policy = policy
         self._app = app
+        self._command = command
         self._console = console
         self._job: Job | None = None
         self._results: dict[int, Result] = {}
@@ -120,14 +140,26 @@ class Service:
         self._stopping: asyncio.Task[int] | None = None
         self._tail: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._rules: dict[Rule, Flight] = {}
         self._files: dict[str, None] = {}
         self._built: float | None = None
         self._url = ""
         self._window = (time.time_ns(), 0)
 
-    def begin(self, tell: Callable[[cycle.Event], None], start: Callable[[Coroutine[Any, Any, None]], None]) -> None:
-        """Take the session's two ends, and the first step."""
-        self._tell, self._start = tell, start
+    def begin(
+        self,
+        tell: Callable[[cycle.Event], None],
+        start: Callable[[Coroutine[Any, Any, None]], None],
+        relist: Callable[[], None],
+    ) -> None:
+        """Take the first step.
+
+        Args:
+            tell: puts an event of this service into the inbox.
+            start: runs a coroutine beside the loop; what it raises ends the session.
+            relist: has the inputs listed anew.
+        """
+        self._tell, self._start, self._relist = tell, start, relist
         self.handle(cycle.Tick())
 
     def handle(self, event: cycle.Event) -> None:
@@ -149,10 +181,46 @@ class Service:
     def look(self) -> bool:
         """Compare the inputs with what they were. True: they must be listed again."""
         finding = self.tree.look(self._window)
-        if finding.verdict:
+        for rule, files in finding.rules.items():
+            self._begin_rule(rule, files)
+        if finding.verdict == "refresh":
+            self._console.say("refresh", f"{finding.files[0]} -> refresh", self.name, changed=finding.files)
+        elif finding.verdict:
             self._files |= dict.fromkeys(finding.files)
             self.handle(cycle.Changed(finding.verdict))
         return finding.relist
+
+    def _begin_rule(self, rule: Rule, files: tuple[str, ...]) -> None:
+        """Run a rule's command; one that is under way is cancelled, since it may have read what was there before."""
+        under_way = self._rules.get(rule)
+        again = under_way.again + 1 if under_way else 0
+        if again >= SELF_WRITES:
+            text = f"{rule.name} writes {files[0]}, which calls for {rule.name}: it is not run again for that"
+            self._console.say("loop", self._console.paint(text, Fore.YELLOW), self.name, rule=rule.name, file=files[0])
+            return
+        if under_way:
+            under_way.job.cancel()
+        self._rules[rule] = flight = Flight(self._command(rule), again)
+        self._start(self._run_rule(rule, flight, files))
+
+    async def _run_rule(self, rule: Rule, flight: Flight, files: tuple[str, ...]) -> None:
+        result = await flight.job.run()
+        if result.cancelled:
+            return
+        what = files[0] + (f" +{len(files) - 1}" if len(files) > 1 else "")
+        if result.code:
+            self._console.raw("output", result.text.rstrip("\n"), self.name, text=result.text)
+            how = self._console.paint(f"{rule.name}: exit code {result.code}", Fore.RED)
+        else:
+            how = self._console.paint(f"{rule.name} {took(result.seconds)}", Fore.GREEN)
+        self._console.say("rule", f"{what} -> {how}", self.name, rule=rule.name, code=result.code)
+        if self.look():  # what it wrote is news; while it counts as under way, to itself it is an echo
+            self._relist()
+        if self._rules.get(rule) is flight:
+            del self._rules[rule]
+            if not result.code and rule.then in ("rebuild", "restart"):
+                self._files |= dict.fromkeys(files)
+                self._tell(cycle.Changed("rebuild" if rule.then == "rebuild" else "restart"))
 
     def ask(self, what: Literal["restart", "rebuild", "quit"]) -> None:
         """The person wants a restart, a rebuild or the end."""
@@ -165,6 +233,8 @@ class Service:
             self._job.kill()
         if self._group:
             self._group.signal(signal.SIGKILL)
+        for flight in self._rules.values():
+            flight.job.kill()
 
     # Actions.
 

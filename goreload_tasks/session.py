@@ -8,10 +8,11 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from goreload_tasks import cycle
 from goreload_tasks.app.process import capture
+from goreload_tasks.build.builder import Job
 from goreload_tasks.console import Console, dry_line
 from goreload_tasks.engine import Engine
 from goreload_tasks.errors import GoreloadError
@@ -19,6 +20,7 @@ from goreload_tasks.inputs.tree import Tree
 from goreload_tasks.project import Project, drive
 from goreload_tasks.service import App, Command, GoWork, Service
 from goreload_tasks.settings import Service as Settled
+from goreload_tasks.settings.schema import Rule
 
 SHELL_SIGNS = frozenset("|&;<>()$`")
 
@@ -44,7 +46,7 @@ def watch(project: Project, task: str, run: str, *, as_json: bool, dry: bool) ->
         raise GoreloadError("--task and --run: choose one of them")
     if not task and not run:
         return _run(project, (), as_json=as_json, dry=dry, app=False)
-    argv = _task_argv(task) if task else _run_argv(run)
+    argv = _task_argv(task) if task else _run_argv(run, "--run")
     console = Console(as_json=as_json)
     if dry:
         console.raw("dry", dry_line(argv, project.root, os.environ), argv=argv)
@@ -55,7 +57,7 @@ def watch(project: Project, task: str, run: str, *, as_json: bool, dry: bool) ->
     work = Command(tuple(argv), project.root, dict(os.environ), lambda block: console.output("", block))
     tree = Tree(project.root, settled.settings, capture)
     policy = cycle.Policy(settled.settings.reload, settled.settings.crash, app=False)
-    service = Service(task or run, work, tree, policy, None, console)
+    service = Service(task or run, work, tree, policy, None, _commands(project), console)
     return drive(Engine([service], console, settled.settings.watch.poll == "on").run())
 
 
@@ -99,12 +101,25 @@ async def _service(
             console.raw("dry", dry_line([binary, *argv], project.root, env), settled.name, argv=[binary, *argv])
         return None
     tree = Tree(project.root, settings, capture, plan)
+    for rule in settings.rules:
+        if rule.command:
+            _commands(project)(rule)  # one that cannot be run is told before anything is started
     stack.enter_context(store.lock())
     store.empty()
     work = GoWork(plan, target, store, stack.enter_context(store.scratch()))
     policy = cycle.Policy(settings.reload, settings.crash, app)
     hands = App(project.root, tuple(argv), settings, lambda: project.app_env(settled)) if app else None
-    return Service(settled.name, work, tree, policy, hands, console)
+    return Service(settled.name, work, tree, policy, hands, _commands(project), console)
+
+
+def _commands(project: Project) -> Callable[[Rule], Job]:
+    """Makes the job of a rule: its task or command, in the project's folder."""
+
+    def job(rule: Rule) -> Job:
+        argv = _task_argv(rule.task) if rule.task else _run_argv(rule.run, f"{rule.name}: run")
+        return Job(argv, project.root, dict(os.environ))
+
+    return job
 
 
 def _task_argv(name: str) -> list[str]:
@@ -113,8 +128,11 @@ def _task_argv(name: str) -> list[str]:
     return [sys.executable, program, name] if os.path.isfile(program) else [sys.executable, "-m", "invoke", name]
 
 
-def _run_argv(text: str) -> list[str]:
+def _run_argv(text: str, place: str) -> list[str]:
     """The words of a command; there is no shell behind it.
+
+    Args:
+        place: the option or setting, for a complaint.
 
     Raises:
         GoreloadError: it needs a shell, or is no command.
@@ -122,13 +140,13 @@ def _run_argv(text: str) -> list[str]:
     try:
         words = shlex.split(text)
     except ValueError as error:
-        raise GoreloadError(f"--run {text!r}: {str(error).lower()}; close the quotes") from None
+        raise GoreloadError(f"{place} {text!r}: {str(error).lower()}; close the quotes") from None
     bare = shlex.shlex(text, posix=True, punctuation_chars="|&;<>()")
     bare.whitespace_split = True
     if any(word and set(word) <= SHELL_SIGNS for word in bare):
-        raise GoreloadError(f"--run {text!r}: that needs a shell; write --run \"sh -c '...'\"")
+        raise GoreloadError(f"{place} {text!r}: that needs a shell; write \"sh -c '...'\"")
     if not words or shutil.which(words[0]) is None:
-        raise GoreloadError(f"--run {text!r}: there is no command {words[0] if words else ''}; give its path")
+        raise GoreloadError(f"{place} {text!r}: there is no command {words[0] if words else ''}; give its path")
     return words
 
 

@@ -25,6 +25,7 @@ HELP = {
     "tags": "build tags beside those of the settings: --tags=a,b or --tags a --tags b",
     "service": "only this service (a,b or given twice: several); default: all",
     "json": "one JSON object a line instead of text",
+    "path": "the file; it need not be there",
     "out": "write the binary here",
     "task": "run this Invoke task on each change instead of a build",
     "run": "run this command on each change instead of a build",
@@ -184,12 +185,20 @@ def clean(c: Call, service: Words = None, json: bool = False) -> None:
     once(c.project(service=service), everything=not service, as_json=json, dry=c.dry)
 
 
+@go_task("path", "env", "tags", "service", "json")
+def why(c: Call, path: str, env: str = "", tags: Words = None, service: Words = None, json: bool = False) -> None:
+    """Say what a change of a file calls for, and which rule decides it."""
+    from goreload_tasks.once import why as once
+
+    once(c.project(env, tags, service), path, as_json=json)
+
+
 def _exit(code: int) -> None:
     if code:
         raise Exit(code=code)
 
 
-TASKS = (dev, watch, build, run, clean)
+TASKS = (dev, watch, build, run, clean, why)
 
 
 class GoCollection(Collection):

@@ -174,3 +174,134 @@ def test_cost_follows_the_program_and_not_what_lies_beside_it(project: Path, dri
         watches += fd.read_text().count("inotify wd:")
     assert watches <= 1 + 4, "the folder of the program and a handful"
     assert process.memory_info().rss < 60_000_000
+
+
+def test_rules_run_a_command_or_a_task_first_and_then_what_they_say(project: Path, driver: Driver) -> None:
+    server(project, tasks=False)
+    write(
+        project,
+        {
+            "gen.sh": "sed 's/.*/package main\\n\\nconst word = \"&\"/' word.tmpl > word_gen.go\n",
+            "word.tmpl": "one\n",
+            "word_gen.go": 'package main\n\nconst word = "one"\n',
+            "answer.go": "package main\n\nfunc Answer() string { return word }\n",
+            "schema.sql": "x",
+            "style.css": "x",
+            "notes.txt": "x",
+            "tasks.py": "from invoke import Collection, task\nimport goreload_tasks\n\n\n@task\ndef migrate(c):\n"
+            "    print('migrated', open('schema.sql').read())\n\n\nns = Collection(migrate, goreload_tasks.dev)\n",
+            "invoke.yaml": "goreload:\n  rules:\n"
+            "    - {name: gen, files: ['*.tmpl'], run: sh gen.sh, then: nothing}\n"
+            "    - {name: sql, files: [/schema.sql], task: migrate, then: restart}\n"
+            "    - {files: ['*.css'], then: refresh}\n    - {files: [notes.txt], then: nothing}\n",
+        },
+    )
+    dev = Counted(project, driver)
+    until(lambda: get(dev.url) == "one", "one")
+    write(project, {"notes.txt": "y"})
+    write(project, {"word.tmpl": "two\n"})
+    dev.dev.line(r"word.tmpl -> rule gen \d+ ms")
+    url = dev.dev.url()
+    until(lambda: get(url) == "two", "two")
+    assert "word_gen.go ->" in dev.dev.text
+    before = dev.builds
+    write(project, {"style.css": "y"})
+    dev.dev.line("style.css -> refresh")
+    write(project, {"schema.sql": "two tables"})
+    dev.dev.line(r"schema.sql -> rule sql \d+ ms")
+    dev.dev.line("schema.sql -> restarted")
+    assert dev.builds == before
+    write(project, {"gen.sh": "echo no luck; exit 4\n"})
+    write(project, {"word.tmpl": "three\n"})
+    dev.dev.line("^no luck")
+    dev.dev.line("word.tmpl -> rule gen: exit code 4")
+    assert "notes.txt" not in dev.dev.text
+
+
+def test_rule_that_writes_its_own_input_for_ever_is_named_and_stopped(project: Path, driver: Driver) -> None:
+    server(project)
+    write(
+        project,
+        {
+            "invoke.yaml": "goreload:\n  rules: [{name: stamp, files: ['*.sql'], run: sh stamp.sh, then: nothing}]\n",
+            "stamp.sh": "echo x >> a.sql; exec sleep 0.3\n",
+            "a.sql": "",
+        },
+    )
+    dev = Counted(project, driver)
+    write(project, {"a.sql": "begin\n"})
+    dev.dev.line("rule stamp writes a.sql, which calls for rule stamp: it is not run again for that")
+    dev.dev.line("a.sql -> rule stamp")
+    dev.mark()
+    stopped = len((project / "a.sql").read_text())
+    dev.mark()
+    assert len((project / "a.sql").read_text()) == stopped
+
+
+WHY: dict[str, tuple[str, str]] = {
+    "main.go": ("a change rebuilds", "the main package itself"),
+    "gen/gen.go": ("a change rebuilds", "ignored by `gen/` (.gitignore, line 1); the build reads it all the same"),
+    "inner/deep/deep.go": (
+        "a change rebuilds",
+        "example.com/app -> example.com/app/inner -> example.com/app/inner/deep",
+    ),
+    "inner/static/a.txt": ("a change rebuilds", "embedded by package example.com/app/inner"),
+    "inner/static/.hidden": ("nothing happens", "not embedded"),
+    "go.mod": ("a change rebuilds", "which modules are in the build"),
+    "go.work": ("a change rebuilds", "it is not there; if it comes"),
+    "default.pgo": ("a change rebuilds", "it is not there; if it comes: a profile"),
+    "tool_windows.go": ("nothing happens", "left out of this build by its name (tool_windows.go)"),
+    "prod.go": ("nothing happens", "by its constraint `//go:build prod`"),
+    "main_test.go": ("nothing happens", "`go test` reads it"),
+    "_draft.go": ("nothing happens", "begin with `_` or `.`"),
+    "lone/lone.go": ("nothing happens", "nothing that is built imports the package in lone"),
+    "inner/new.go": ("a change rebuilds", "a new source in package example.com/app/inner"),
+    "testdata/x.go": ("nothing happens", "folders named testdata"),
+    "views/a.html": ("a change restarts the app", "watch.include selects it"),
+    "views/part/b.html": ("nothing happens", "ignored by `part/` (watch.ignore, line 1)"),
+    "style.css": ("a change refreshes the browser", "rule css selects it"),
+    "query.sql": ("a change restarts the app", "`sqlc generate` runs first"),
+    "x.log": ("nothing happens", "ignored by `*.log` (a default of this tool)"),
+    "README.md": ("nothing happens", "`watch.include` does not select it"),
+    "inner": ("nothing happens", "it holds package example.com/app/inner"),
+    ".env": ("a change restarts the app", "env_files selects it"),
+    "../elsewhere.go": ("nothing happens", "it is outside"),
+}
+
+
+def test_why_names_the_rule_that_decides(project: Path, driver: Driver) -> None:
+    weather(project)
+    write(
+        project,
+        {
+            ".gitignore": "gen/\n",
+            "gen/gen.go": "package gen\n",
+            "inner/inner.go": 'package inner\n\nimport (\n\t_ "embed"\n\n\t_ "example.com/app/inner/deep"\n)\n\n'
+            "//go:embed static/*.txt\nvar s string\n",
+            "inner/deep/deep.go": "package deep\n",
+            "inner/static/a.txt": "x",
+            "inner/static/.hidden": "x",
+            "answer.go": 'package main\n\nimport (\n\t_ "example.com/app/gen"\n\t_ "example.com/app/inner"\n)\n\n'
+            'func Answer() string { return "" }\n',
+            "views/a.html": "x",
+            "views/part/b.html": "x",
+            "style.css": "x",
+            "query.sql": "x",
+            "README.md": "x",
+            "_draft.go": "package main\n",
+            "invoke.yaml": "goreload:\n  watch: {include: ['views/**'], ignore: [part/]}\n  rules:\n"
+            "    - {name: css, files: ['*.css'], then: refresh}\n    - {files: ['*.sql'], run: sqlc generate}\n",
+        },
+    )
+    wrong = []
+    for path, (first, reason) in WHY.items():
+        told = driver.run(project, "why", path)
+        if first not in told.stdout.splitlines()[0] or reason not in told.stdout:
+            wrong.append(told.stdout + told.stderr)
+    assert wrong == []
+
+
+def test_why_works_beside_a_running_dev(project: Path, driver: Driver) -> None:
+    server(project)
+    driver.start(project, "dev").url()
+    assert "a change rebuilds" in driver.run(project, "why", "main.go").stdout

@@ -197,7 +197,7 @@ MISTAKES: list[tuple[list[str], dict[str, str], dict[str, str], str]] = [
         {},
         "unknown setting serve.prot (invoke.yaml): did you mean serve.port?",
     ),
-    (["dev"], {"invoke.yaml": "goreload: {rules: []}"}, {}, "rules (invoke.yaml): rules come with a later version"),
+    (["dev"], {"invoke.yaml": "goreload: {rules: [{run: x}]}"}, {}, "rules[0]: `files` says for which files it is"),
     (
         ["dev"],
         {"invoke.yaml": "goreload: {reload: {debounce: 150}}"},

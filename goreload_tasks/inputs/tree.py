@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from goreload_tasks.app.process import Capture
 from goreload_tasks.build.command import Plan
+from goreload_tasks.errors import GoreloadError
 from goreload_tasks.inputs.golist import Listing, command, embed_folders, embeds, may_be_source, parse
 from goreload_tasks.inputs.ignore import Ignore, Patterns, repository
 from goreload_tasks.inputs.snapshot import COARSE_NS, Snapshot
+from goreload_tasks.inputs.verdict import Inputs, Verdict, explain
 from goreload_tasks.settings import Settings
+from goreload_tasks.settings.schema import Rule
 
 Window = tuple[int, int]
 """When the newest build read the files: its begin and its end (0: not yet), in ns of the wall clock."""
@@ -22,35 +26,15 @@ Window = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What changed, and what it calls for. `relist`: the set of inputs may be another now."""
+    """What changed, and what it calls for.
 
-    verdict: Literal["rebuild", "restart"] | None = None
-    files: tuple[str, ...] = ()
-    relist: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """The inputs by what their change means, and where new ones can appear.
-
-    build: the content decides the binary. left_out: in a package's folder, but not in the build; the shape may bring
-    it in. read: the running app reads it. rules: ignore files.
-    packages: folders of packages. embeds: folder and patterns of packages that embed. scanned: folders in which any
-    new file may be one that `watch.include` selects.
+    rules: commands to run first, each with the files that called for it. relist: the inputs may be others now.
     """
 
-    build: frozenset[str] = frozenset()
-    left_out: frozenset[str] = frozenset()
-    read: frozenset[str] = frozenset()
-    rules: frozenset[str] = frozenset()
-    packages: frozenset[str] = frozenset()
-    embeds: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    wanted: frozenset[str] = frozenset()
-    scanned: frozenset[str] = frozenset()
-
-    @property
-    def files(self) -> frozenset[str]:
-        return self.build | self.left_out | self.read | self.rules
+    verdict: Literal["rebuild", "restart", "refresh"] | None = None
+    files: tuple[str, ...] = ()
+    rules: Mapping[Rule, tuple[str, ...]] = field(default_factory=dict)
+    relist: bool = False
 
 
 class Tree:
@@ -67,12 +51,12 @@ class Tree:
     def __init__(self, root: str, settings: Settings, capture: Capture, plan: Plan | None = None) -> None:
         self.folders: frozenset[str] = frozenset()
         self.inputs = Inputs()
+        self.listing = Listing()
         self._root = root
         self._settings = settings
         self._plan = plan
         self._capture = capture
-        include = settings.watch.include or (() if plan else ("*",))
-        self._include = Patterns(include, "watch.include", strict=True)
+        self._rules = _rules(settings, plan is None)
         self._ignore = Ignore(root, None, settings.watch.ignore, "watch.ignore")
         self._snapshot = Snapshot()
         self._appeared: tuple[str, ...] = ()  # inputs that a listing or a build may have missed
@@ -99,18 +83,45 @@ class Tree:
         rebuild = [path for path in touched if path in inputs.build]
         rebuild += [path for path in found.shapes if path in inputs.left_out]
         rebuild += [path for path in (*new, *appeared) if self._builds(path)]
-        restart = [path for path in touched if path in inputs.read]
-        restart += [path for path in new if self._selected(path)]
-        if not self._plan:
-            rebuild, restart = rebuild + restart, []
-        files = tuple(dict.fromkeys(self._short(path) for path in (*rebuild, *restart)))
+        ruled = {path: inputs.read[path] for path in touched if path in inputs.read}
+        ruled |= {path: rule for path in new if (rule := self._selected(path))}
         relist = bool(new or appeared) or any(path not in inputs.read for path in found.shapes)
-        return Finding("rebuild" if rebuild else "restart" if restart else None, files, relist)
+        return self._finding(rebuild, ruled, relist)
+
+    def _finding(self, rebuild: Sequence[str], ruled: Mapping[str, Rule], relist: bool) -> Finding:
+        first: dict[Rule, tuple[str, ...]] = {}
+        called: dict[str, list[str]] = {"rebuild": list(rebuild), "restart": [], "refresh": [], "nothing": []}
+        for path, rule in ruled.items():
+            if rule.command:
+                first[rule] = (*first.get(rule, ()), self._short(path))
+            else:
+                called[rule.then].append(path)
+        verdict: Literal["rebuild", "restart", "refresh"] | None = None
+        if called["rebuild"]:
+            verdict = "rebuild"
+        elif called["restart"]:
+            verdict = "restart"
+        elif called["refresh"]:
+            verdict = "refresh"
+        files = [path for name in ("rebuild", "restart", "refresh") for path in called[name]]
+        return Finding(verdict, tuple(dict.fromkeys(map(self._short, files))), first, relist)
+
+    async def why(self, path: str) -> Verdict:
+        """The verdict on a path, now.
+
+        Raises:
+            OSError: the go command cannot be started.
+        """
+        await self.list(time.time_ns)
+        watch = self._settings.watch
+        git = await repository(self._root, dict(os.environ), self._capture) if watch.gitignore else None
+        ignore = Ignore(self._root, git, watch.ignore, "watch.ignore")
+        return explain(path, self._root, self.inputs, self.listing, ignore)
 
     # What a name that came or went may mean.
 
     def _may_come(self, path: str) -> bool:
-        return self._builds(path) or self._selected(path) or self._scannable(path)
+        return self._builds(path) or self._selected(path) is not None or self._scannable(path)
 
     def _builds(self, path: str) -> bool:
         """May it decide which files are in the build?"""
@@ -135,24 +146,26 @@ class Tree:
             for wanted in self.inputs.wanted
         )
 
-    def _selected(self, path: str) -> bool:
-        """Does `watch.include` select this file?"""
-        if not self._include or os.path.dirname(path) not in self.inputs.scanned or os.path.isdir(path):
-            return False
-        return not self._ignore.ignored(path, False) and self._includes(path)
+    def _selected(self, path: str) -> Rule | None:
+        """The rule that selects a file in a folder that is looked into."""
+        if not self._rules or os.path.dirname(path) not in self.inputs.scanned or os.path.isdir(path):
+            return None
+        return None if self._ignore.ignored(path, False) else self._rule(path)
 
-    def _includes(self, path: str) -> bool:
-        """Patterns speak of a file by itself or by a folder above it, as in an ignore file."""
-        relative = os.path.relpath(path, self._root)
-        parts = relative.split(os.sep)
-        for depth in range(len(parts), 0, -1):
-            if reason := self._include.match(os.sep.join(parts[:depth]), depth < len(parts)):
-                return reason.ignored
-        return False
+    def _rule(self, path: str) -> Rule | None:
+        """The first rule that selects a file, by itself or by a folder above it, as in an ignore file."""
+        parts = os.path.relpath(path, self._root).split(os.sep)
+        for rule, patterns in self._rules:
+            for depth in range(len(parts), 0, -1):
+                if reason := patterns.match(os.sep.join(parts[:depth]), depth < len(parts)):
+                    if reason.ignored:
+                        return rule
+                    break
+        return None
 
     def _scannable(self, path: str) -> bool:
         """Is it a folder, new or gone, in which selected files may be?"""
-        if not self._include or os.path.dirname(path) not in self.inputs.scanned:
+        if not self._rules or os.path.dirname(path) not in self.inputs.scanned:
             return False
         return path in self.inputs.scanned or (os.path.isdir(path) and not self._ignore.ignored(path, True))
 
@@ -173,11 +186,13 @@ class Tree:
         """
         listing, inputs = await self._listed()
         read, scanned, rules = await self._scanned()
+        if self._plan:
+            read |= {os.path.join(self._root, name): _ENV for name in self._settings.env_files}
         taken = {path for path in inputs.build | inputs.left_out if self._ignore.by_setting(path)}
         inputs = Inputs(
             inputs.build - taken,
             inputs.left_out - taken,
-            (read | {os.path.join(self._root, name) for name in self._settings.env_files}) - inputs.build,
+            {path: rule for path, rule in read.items() if path not in inputs.build},
             rules,
             inputs.packages,
             inputs.embeds,
@@ -185,6 +200,7 @@ class Tree:
             scanned,
         )
         entries = await asyncio.to_thread(self._snapshot.prime, inputs.files)
+        self.listing = listing
         self.inputs, self.folders = inputs, _to_watch(inputs)
         appeared = self._snapshot.adopt(entries, since())
         self._appeared += tuple(path for path in appeared if path not in inputs.rules) + self._unlisted()
@@ -210,17 +226,17 @@ class Tree:
             embedding = tuple(dict.fromkeys(embedding + before.embeds))
         return listing, Inputs(build, left_out, packages=folders, embeds=embedding)
 
-    async def _scanned(self) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
-        """The files that `watch.include` selects, the folders looked into, and the ignore files that decided."""
-        if not self._include:
-            return frozenset(), frozenset(), frozenset()
+    async def _scanned(self) -> tuple[dict[str, Rule], frozenset[str], frozenset[str]]:
+        """The files that rules select, the folders looked into, and the ignore files that decided."""
+        if not self._rules:
+            return {}, frozenset(), frozenset()
         watch = self._settings.watch
         git = await repository(self._root, dict(os.environ), self._capture) if watch.gitignore else None
         ignore = Ignore(self._root, git, watch.ignore, "watch.ignore")
 
-        def scan() -> tuple[frozenset[str], frozenset[str]]:
+        def scan() -> tuple[dict[str, Rule], frozenset[str]]:
             walked = dict(ignore.walk())
-            files = frozenset(file for found in walked.values() for file in found if self._includes(file))
+            files = {file: rule for found in walked.values() for file in found if (rule := self._rule(file))}
             return files, frozenset(walked)
 
         files, folders = await asyncio.to_thread(scan)
@@ -239,6 +255,30 @@ class Tree:
         news = unlisted - self._passed
         self._passed = unlisted
         return tuple(news)
+
+
+_ENV = Rule("env_files", then="restart")
+
+
+def _rules(settings: Settings, alone: bool) -> list[tuple[Rule, Patterns]]:
+    """The rules of the settings, then one for `watch.include`.
+
+    Args:
+        alone: there is no Go program: what is included, and all of it unless said, calls for a new run.
+    """
+    found = []
+    for index, rule in enumerate(settings.rules):
+        name = rule.name or f"rules[{index}]"
+        if rule.task and rule.run:
+            raise GoreloadError(f"rules[{index}]: `task` and `run`: choose one of them")
+        if not rule.files:
+            raise GoreloadError(f"rules[{index}]: `files` says for which files it is; give it patterns")
+        found.append((replace(rule, name=f"rule {name}"), Patterns(rule.files, f"rules[{index}].files", strict=True)))
+    include = settings.watch.include or (("*",) if alone else ())
+    if include:
+        included = Rule("watch.include", then="rebuild" if alone else "restart")
+        found.append((included, Patterns(include, "watch.include", strict=True)))
+    return found
 
 
 def _to_watch(inputs: Inputs) -> frozenset[str]:

@@ -123,6 +123,11 @@ class _Reader:
             return self._names(typing.get_args(kind)[1], path, placed)
         source, value = placed[-1]
         self.sources[path] = source
+        item = typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else None
+        if item is not None and dataclasses.is_dataclass(item):
+            if not isinstance(value, Sequence) or isinstance(value, str):
+                raise wrong(self.prefix + path, source, value, "a list of sections")
+            return tuple(self.read(item, f"{path}[{index}]", [(source, part)]) for index, part in enumerate(value))
         return _leaf(kind, self.prefix + path, source, value)
 
     def _tree(self, kind: type, path: str, placed: Sequence[_Placed]) -> object:

@@ -79,6 +79,22 @@ class Serve:
 
 
 @dataclass(frozen=True, slots=True)
+class Rule:
+    """What a change of some files calls for: a task or a command first, if any, then a verdict."""
+
+    name: str = ""
+    files: tuple[str, ...] = ()
+    task: str = ""
+    run: str = ""
+    then: Literal["rebuild", "restart", "refresh", "nothing"] = "restart"
+
+    @property
+    def command(self) -> str:
+        """What runs first, as a person wrote it."""
+        return f"invoke {self.task}" if self.task else self.run
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of one service."""
 
@@ -94,6 +110,7 @@ class Settings:
     stop: Stop = Stop()
     crash: Crash = Crash()
     serve: Serve = Serve()
+    rules: tuple[Rule, ...] = ()
 
 
 DEFAULTS: Mapping[str, object] = {
@@ -102,7 +119,6 @@ DEFAULTS: Mapping[str, object] = {
 """What the tree's own field defaults cannot say: the environments that every project has."""
 
 PLANNED = {
-    "rules": "rules come with a later version",
     "build.direct": "direct building comes with a later version",
     "serve.overlap": "overlapping generations come with the proxy, in a later version",
 }
