@@ -22,6 +22,7 @@ from goreload_tasks.build.command import Plan
 from goreload_tasks.build.diagnostics import summary
 from goreload_tasks.build.toolchain import Target
 from goreload_tasks.console import Console, took
+from goreload_tasks.inputs.headers import overlay
 from goreload_tasks.inputs.tree import Tree
 from goreload_tasks.settings import Settings
 from goreload_tasks.settings.schema import Rule
@@ -46,15 +47,18 @@ class Work(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class GoWork:
-    """`go build`, one file per generation."""
+    """`go build`, one file per generation. `headers`: those that the go command does not watch."""
 
     plan: Plan
     target: Target
     store: Store
     scratch: str
+    headers: Callable[[], Mapping[str, frozenset[str]]]
 
     def job(self, generation: int) -> Job:
-        return Job(self.plan.build(self.binary(generation)), self.plan.cwd, {**self.plan.env, "GOTMPDIR": self.scratch})
+        overlaid = None if self.plan.overlaid else overlay(self.headers(), self.scratch)
+        argv = self.plan.build(self.binary(generation), *([f"-overlay={overlaid}"] if overlaid else []))
+        return Job(argv, self.plan.cwd, {**self.plan.env, "GOTMPDIR": self.scratch})
 
     def binary(self, generation: int) -> str:
         return self.store.binary(generation, self.target.name)

@@ -106,7 +106,7 @@ async def _service(
             _commands(project)(rule)  # one that cannot be run is told before anything is started
     stack.enter_context(store.lock())
     store.empty()
-    work = GoWork(plan, target, store, stack.enter_context(store.scratch()))
+    work = GoWork(plan, target, store, stack.enter_context(store.scratch()), lambda: tree.headers)
     policy = cycle.Policy(settings.reload, settings.crash, app)
     hands = App(project.root, tuple(argv), settings, lambda: project.app_env(settled)) if app else None
     return Service(settled.name, work, tree, policy, hands, _commands(project), console)

@@ -305,3 +305,44 @@ def test_why_works_beside_a_running_dev(project: Path, driver: Driver) -> None:
     server(project)
     driver.start(project, "dev").url()
     assert "a change rebuilds" in driver.run(project, "why", "main.go").stdout
+
+
+def test_headers_that_the_go_command_does_not_watch_rebuild_too(project: Path, driver: Driver) -> None:
+    server(project)
+    write(
+        project,
+        {
+            "inc/word.h": '#include "../deep/number.h"\n',
+            "deep/number.h": "#define NUMBER 1\n",
+            "answer.go": 'package main\n\n// #cgo CFLAGS: -I${SRCDIR}/inc\n// #include "word.h"\nimport "C"\n\n'
+            'import "fmt"\n\nfunc Answer() string { return fmt.Sprint(int(C.NUMBER)) }\n',
+        },
+    )
+    dev = Counted(project, driver)
+    until(lambda: get(dev.url) == "1", "1")
+    for number in ("2", "3"):
+        write(project, {"deep/number.h": f"#define NUMBER {number}\n"})
+        until(lambda number=number: get("http://" + dev.dev.text.split("http://")[-1].split()[0]) == number, number)  # type: ignore[misc]
+    assert "includes it from elsewhere" in driver.run(project, "why", "deep/number.h").stdout
+    assert dev.dev.stop() == 130
+    write(project, {"deep/number.h": "#define NUMBER 4\n"})
+    again = Counted(project, driver)
+    until(lambda: get("http://" + again.dev.text.split("http://")[-1].split()[0]) == "4", "4 after a new start")
+
+
+def test_edit_of_an_ignore_file_takes_effect_at_once(project: Path, driver: Driver) -> None:
+    weather(project)
+    write(
+        project,
+        {"views/a.html": "x", "views/b.html": "x", "invoke.yaml": "goreload: {watch: {include: ['views/**']}}\n"},
+    )
+    dev = Counted(project, driver)
+    write(project, {"views/a.html": "y"})
+    dev.dev.line("views/a.html -> restarted")
+    write(project, {".gitignore": "ignored/\n/views/a.html\n"})
+    write(project, {"views/b.html": "y"})
+    dev.dev.line("views/b.html -> restarted")
+    until(lambda: "views/a.html: nothing" in driver.run(project, "why", "views/a.html").stdout, "the new rule in why")
+    write(project, {"views/a.html": "z"})
+    write(project, {"views/b.html": "z"})
+    assert "views/b.html ->" in dev.dev.line("-> restarted").string

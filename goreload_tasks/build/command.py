@@ -26,9 +26,14 @@ class Plan:
     tags: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
 
-    def build(self, out: str) -> list[str]:
-        """The argv of the build into `out`."""
-        return [self.go, "build", "-o", out, *self.flags, self.package]
+    def build(self, out: str, *more: str) -> list[str]:
+        """The argv of the build into `out`, with more flags if need be."""
+        return [self.go, "build", "-o", out, *self.flags, *more, self.package]
+
+    @property
+    def overlaid(self) -> bool:
+        """Does a flag of the person's name an overlay? There can be but one."""
+        return any(flag.lstrip("-").startswith("overlay=") for flag in self.flags)
 
 
 def flags(

@@ -14,6 +14,7 @@ from goreload_tasks.app.process import Capture
 from goreload_tasks.build.command import Plan
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.inputs.golist import Listing, command, embed_folders, embeds, may_be_source, parse
+from goreload_tasks.inputs.headers import unseen
 from goreload_tasks.inputs.ignore import Ignore, Patterns, repository
 from goreload_tasks.inputs.snapshot import COARSE_NS, Snapshot
 from goreload_tasks.inputs.verdict import Inputs, Verdict, explain
@@ -52,6 +53,7 @@ class Tree:
         self.folders: frozenset[str] = frozenset()
         self.inputs = Inputs()
         self.listing = Listing()
+        self.headers: Mapping[str, frozenset[str]] = {}
         self._root = root
         self._settings = settings
         self._plan = plan
@@ -86,6 +88,7 @@ class Tree:
         ruled = {path: inputs.read[path] for path in touched if path in inputs.read}
         ruled |= {path: rule for path in new if (rule := self._selected(path))}
         relist = bool(new or appeared) or any(path not in inputs.read for path in found.shapes)
+        relist |= any(path in inputs.rules or path in self.listing.extra for path in found.changed)
         return self._finding(rebuild, ruled, relist)
 
     def _finding(self, rebuild: Sequence[str], ruled: Mapping[str, Rule], relist: bool) -> Finding:
@@ -185,12 +188,16 @@ class Tree:
             OSError: the go command cannot be started.
         """
         listing, inputs = await self._listed()
+        headers = await asyncio.to_thread(unseen, listing)
+        strange = frozenset[str]().union(*headers.values())
+        # The first build cannot know of them, and what the go command has cached may be stale already.
+        news = strange - frozenset().union(*self.headers.values())
         read, scanned, rules = await self._scanned()
         if self._plan:
             read |= {os.path.join(self._root, name): _ENV for name in self._settings.env_files}
         taken = {path for path in inputs.build | inputs.left_out if self._ignore.by_setting(path)}
         inputs = Inputs(
-            inputs.build - taken,
+            (inputs.build | strange) - taken,
             inputs.left_out - taken,
             {path: rule for path, rule in read.items() if path not in inputs.build},
             rules,
@@ -200,10 +207,10 @@ class Tree:
             scanned,
         )
         entries = await asyncio.to_thread(self._snapshot.prime, inputs.files)
-        self.listing = listing
+        self.listing, self.headers = listing, headers
         self.inputs, self.folders = inputs, _to_watch(inputs)
         appeared = self._snapshot.adopt(entries, since())
-        self._appeared += tuple(path for path in appeared if path not in inputs.rules) + self._unlisted()
+        self._appeared += (*(path for path in appeared if path not in inputs.rules), *news, *self._unlisted())
 
     async def _listed(self) -> tuple[Listing, Inputs]:
         plan, before = self._plan, self.inputs

@@ -156,6 +156,16 @@ def test_new_and_gone_names_count_when_they_may_be_in_the_build(tmp_path: Path) 
     assert wrong == {}
 
 
+def test_go_mod_edit_lists_again(tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    write(root, GO)
+    go = Go(root, [], {})
+    write(root, {"go.mod": GO["go.mod"].replace("go 1.23", "go 1.24")})
+    assert (go.look().verdict, go.look().relist) == ("rebuild", False)
+    write(root, {"go.mod": GO["go.mod"]})
+    assert go.look().relist
+
+
 def test_broken_package_keeps_its_last_known_inputs(tmp_path: Path) -> None:
     root = tmp_path / "app"
     write(root, GO)

@@ -1,0 +1,94 @@
+"""C headers that a build reads and the go command does not watch.
+
+`go build` hashes the headers in a package's own folder. One that is included from elsewhere (`#include "../x.h"`, or
+found by -I) is read by the C compiler alone: after an edit the go command leaves a stale binary. An overlay that adds a
+file with their hash to the package's folder makes it look again (cmd/go, -overlay).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+
+from goreload_tasks.inputs.golist import Listing
+
+_INCLUDE = re.compile(rb'^[ \t]*(?://)?[ \t]*#[ \t]*include[ \t]*"([^"\n]+)"', re.MULTILINE)
+_FLAGS = re.compile(rb"^[ \t]*(?://)?[ \t]*#cgo[^:\n]*(?:CFLAGS|CPPFLAGS|CXXFLAGS):([^\n]*)", re.MULTILINE)
+_FOLDER = re.compile(rb"-I[ \t]*(\S+)")
+_C_ENDINGS = (".c", ".cc", ".cpp", ".cxx", ".m", ".h", ".hh", ".hpp", ".hxx", ".s", ".S", ".inc")
+NAME = "zz_goreload_headers.h"
+"""What the overlay adds to a package's folder; nothing includes it."""
+
+
+def unseen(listing: Listing) -> dict[str, frozenset[str]]:
+    """For each package folder with C in it, the files that its C code includes from elsewhere in the project."""
+    found = {}
+    for package in listing.packages.values():
+        c_files = [path for path in package.files if path.endswith(_C_ENDINGS)]
+        cgo = [path for path in package.files if path.endswith(".go")] if "C" in package.imports or c_files else []
+        sources = {path: _read(path) for path in (*c_files, *cgo)}
+        if not sources:
+            continue
+        where = [package.folder, *_include_folders(sources.values(), package.folder)]
+        outside = _included(sources, where) - package.files
+        if outside:
+            found[package.folder] = frozenset(outside)
+    return found
+
+
+def _include_folders(sources: Iterable[bytes], folder: str) -> list[str]:
+    folders = []
+    for source in sources:
+        for flags in _FLAGS.findall(source):
+            for name in _FOLDER.findall(flags):
+                path = os.fsdecode(name).replace("${SRCDIR}", folder)
+                folders.append(os.path.normpath(os.path.join(folder, path)))
+    return folders
+
+
+def _included(sources: Mapping[str, bytes], where: list[str]) -> set[str]:
+    """All that is included, and what that includes."""
+    found: set[str] = set()
+    left = list(sources.items())
+    while left:
+        path, source = left.pop()
+        for name in _INCLUDE.findall(source):
+            for folder in (os.path.dirname(path), *where):
+                included = os.path.normpath(os.path.join(folder, os.fsdecode(name)))
+                if os.path.isfile(included):
+                    if included not in found:
+                        found.add(included)
+                        left.append((included, _read(included)))
+                    break
+    return found
+
+
+def overlay(headers: Mapping[str, frozenset[str]], scratch: str) -> str | None:
+    """Write the overlay for a build; None: nothing needs one. Returns the path for -overlay."""
+    if not headers:
+        return None
+    replace = {}
+    for folder, paths in headers.items():
+        hashed = hashlib.blake2b(digest_size=16)
+        for path in sorted(paths):
+            hashed.update(os.fsencode(path) + b"\0" + _read(path) + b"\0")
+        digest = hashed.hexdigest()
+        stand_in = os.path.join(scratch, f"{digest}.h")
+        with open(stand_in, "w", encoding="ascii") as file:
+            file.write(f"// {digest}\n")
+        replace[os.path.join(folder, NAME)] = stand_in
+    path = os.path.join(scratch, "overlay.json")
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump({"Replace": replace}, file)
+    return path
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
