@@ -104,6 +104,7 @@ class Engine:
                 for service in self._services:
                     service.begin(self._teller(service), self._start, functools.partial(self._list, service))
                     self._list(service)
+                self._watch(watcher)
                 while not all(service.state.finished for service in self._services):
                     self._handle(await self._inbox.get(), watcher)
             finally:
@@ -120,7 +121,7 @@ class Engine:
                         self._list(service)
             case Listed(service):
                 again = self._listing.pop(service.name)
-                watcher.watch(frozenset().union(*(one.tree.folders for one in self._services)))
+                self._watch(watcher)
                 # What happened before the new watch stood is found by looking.
                 if service.look() or again:
                     self._list(service)
@@ -147,6 +148,9 @@ class Engine:
         else:
             for service in self._services:
                 service.ask(meaning)
+
+    def _watch(self, watcher: Watcher) -> None:
+        watcher.watch(frozenset[str]().union(*(service.tree.folders for service in self._services)))
 
     def _slow_end(self) -> None:
         self._console.say("stopping", "stopping; Ctrl-C again ends it without grace")

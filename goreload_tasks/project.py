@@ -93,15 +93,13 @@ def load(
         GoreloadError: anything that a person wrote and that cannot be so.
     """
     root = root_of(config, os.getcwd())
-    air: Layer | None = None
-    notes: tuple[str, ...] = ()
-    found = next((path for name in AIR_FILES if os.path.isfile(path := os.path.join(root, name))), None)
-    if found:
-        air, root, notes = _air(root, found)
     line = {"environment": environment} if environment else {}
-    layers = gather(config, own, line, air, os.environ)
-    if air and air not in layers:
-        root, notes = root_of(config, os.getcwd()), ()
+    notes: tuple[str, ...] = ()
+    layers = gather(config, own, line, os.environ)
+    found = next((path for name in AIR_FILES if os.path.isfile(path := os.path.join(root, name))), None)
+    if found and not any(layer.values for layer in layers[1:] if not layer.final):  # it is all there is
+        air, root, notes = _air(root, found)
+        layers.insert(1, air)
     known = merge(layers)
     wanted = build_tags.split(services)
     for name in wanted:

@@ -165,6 +165,7 @@ class Service:
         """
         self._tell, self._start, self._relist = tell, start, relist
         self.handle(cycle.Tick())
+        self.tree.recall(self._window[0])
 
     def handle(self, event: cycle.Event) -> None:
         """Let the cycle decide, then do it."""

@@ -100,7 +100,7 @@ async def _service(
         if app:
             console.raw("dry", dry_line([binary, *argv], project.root, env), settled.name, argv=[binary, *argv])
         return None
-    tree = Tree(project.root, settings, capture, plan)
+    tree = Tree(project.root, settings, capture, plan, store.listing)
     for rule in settings.rules:
         if rule.command:
             _commands(project)(rule)  # one that cannot be run is told before anything is started

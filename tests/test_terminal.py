@@ -63,8 +63,8 @@ def terminals() -> Iterator[list[Terminal]]:
     yield made
     for one in made:
         with contextlib.suppress(ProcessLookupError, ChildProcessError):
-            os.kill(one.pid, signal.SIGKILL)
-            os.waitpid(one.pid, 0)
+            os.kill(one.pid, signal.SIGHUP)  # as when the terminal goes: what it runs ends cleanly with it
+            one.ends()
         os.close(one.fd)
 
 

@@ -68,7 +68,9 @@ def flags(
     if tags:
         words.append(f"-tags={','.join(tags)}")
     if linker:
-        words.append(f"-ldflags={linker}")
+        # Of several -ldflags that fit a package the last one counts: those for a pattern stay behind ours.
+        patterns = [word for word in words if word.startswith("-ldflags=")]
+        words = [*(word for word in words if word not in patterns), f"-ldflags={linker}", *patterns]
     return words, tags
 
 

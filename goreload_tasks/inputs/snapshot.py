@@ -95,9 +95,19 @@ class Snapshot:
         self._files: dict[str, Entry] = {}
         self._folders: dict[str, tuple[tuple[int, int, int], frozenset[str]]] = {}
 
-    def prime(self, files: Iterable[str]) -> dict[str, Entry]:
-        """Read files that are not known yet; safe beside `look` in another thread: nothing is remembered."""
-        return {path: read(path) for path in files if path not in self._files}
+    def prime(self, files: Iterable[str], before: Mapping[str, Entry] | None = None) -> dict[str, Entry]:
+        """Read files that are not known yet; safe beside `look` in another thread: nothing is remembered.
+
+        Args:
+            before: how an earlier run knew them; one whose stamp is the same is not read again.
+        """
+        earlier = before or {}
+        return {path: read(path, earlier.get(path, ABSENT)) for path in files if path not in self._files}
+
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """What is known of each file."""
+        return self._files
 
     def adopt(self, entries: Mapping[str, Entry], since_ns: int) -> tuple[str, ...]:
         """Remember what `prime` read; returns those written since a moment: a build begun then may have seen others."""

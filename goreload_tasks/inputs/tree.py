@@ -13,6 +13,7 @@ from typing import Literal
 from goreload_tasks.app.process import Capture
 from goreload_tasks.build.command import Plan
 from goreload_tasks.errors import GoreloadError
+from goreload_tasks.inputs import memory
 from goreload_tasks.inputs.golist import Listing, command, embed_folders, embeds, may_be_source, parse
 from goreload_tasks.inputs.headers import unseen
 from goreload_tasks.inputs.ignore import Ignore, Patterns, repository
@@ -44,12 +45,15 @@ class Tree:
     Args:
         plan: how the Go program is built; None: there is none, and every file that is not ignored (or that
             `watch.include` selects) calls for a new run (`watch --run`).
+        remember: a file to keep the listing in, for the next start.
 
     Raises:
         GoreloadError: a bad pattern in the settings.
     """
 
-    def __init__(self, root: str, settings: Settings, capture: Capture, plan: Plan | None = None) -> None:
+    def __init__(
+        self, root: str, settings: Settings, capture: Capture, plan: Plan | None = None, remember: str = ""
+    ) -> None:
         self.folders: frozenset[str] = frozenset()
         self.inputs = Inputs()
         self.listing = Listing()
@@ -58,6 +62,7 @@ class Tree:
         self._settings = settings
         self._plan = plan
         self._capture = capture
+        self._memory = remember
         self._rules = _rules(settings, plan is None)
         self._ignore = Ignore(root, None, settings.watch.ignore, "watch.ignore")
         self._snapshot = Snapshot()
@@ -178,6 +183,16 @@ class Tree:
 
     # Finding out what the inputs are.
 
+    def recall(self, since: int) -> bool:
+        """Take up what the last run knew, until `list` has asked anew. False: it knew nothing of use."""
+        found = memory.load(self._memory, memory.key(self._plan)) if self._plan and self._memory else None
+        if found is None:
+            return False
+        self.inputs, before = found
+        self._appeared += self._snapshot.adopt(self._snapshot.prime(self.inputs.files, before), since)
+        self.folders = _to_watch(self.inputs)
+        return True
+
     async def list(self, since: Callable[[], int]) -> None:
         """Find out anew. What the go command said last stays in force beside the new until it finds nothing wrong.
 
@@ -211,6 +226,9 @@ class Tree:
         self.inputs, self.folders = inputs, _to_watch(inputs)
         appeared = self._snapshot.adopt(entries, since())
         self._appeared += (*(path for path in appeared if path not in inputs.rules), *news, *self._unlisted())
+        if self._plan and self._memory and listing.clean:
+            known = {path: entry for path, entry in self._snapshot.entries.items() if path in inputs.files}
+            await asyncio.to_thread(memory.save, self._memory, memory.key(self._plan), inputs, known)
 
     async def _listed(self) -> tuple[Listing, Inputs]:
         plan, before = self._plan, self.inputs

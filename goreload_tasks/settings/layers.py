@@ -100,10 +100,9 @@ _SOURCES = {
 
 
 def gather(
-    config: Any, own: Mapping[str, object], line: Mapping[str, object], air: Layer | None, environ: Mapping[str, str]
+    config: Any, own: Mapping[str, object], line: Mapping[str, object], environ: Mapping[str, str]
 ) -> list[Layer]:
-    """Every layer in rising order: defaults, .air.toml (when it is all there is), Invoke's files, the collection's own,
-    variables, the command line.
+    """Every layer in rising order: defaults, Invoke's files, the collection's own, variables, the command line.
 
     Raises:
         GoreloadError: a variable that names no setting.
@@ -111,7 +110,6 @@ def gather(
     files = invoke(config)
     return [
         Layer("default", DEFAULTS),
-        *([air] if air and not own and not any(not layer.final for layer in files) else []),
         *(layer for layer in files if not layer.final),
         Layer("collection()", own),
         *(layer for layer in files if layer.final),

@@ -18,6 +18,10 @@ import (
 )
 
 func main() {
+	// Ctrl-C, or a reload: both end ctx.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+
 	router := gin.Default()
 	handlers.Register(router)
 
@@ -25,6 +29,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	log.Printf("listening on %s", listener.Addr())
 	server := &http.Server{Handler: router, ReadHeaderTimeout: 10 * time.Second}
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -32,10 +37,8 @@ func main() {
 		}
 	}()
 
-	// Ctrl-C, or a reload: finish what is being answered, then end.
-	stop, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer cancel()
-	<-stop.Done()
+	<-ctx.Done()
+	stop() // a second Ctrl-C does not wait
 	patience, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	if err := server.Shutdown(patience); err != nil {
@@ -46,7 +49,9 @@ func main() {
 // listen takes the socket that a supervisor holds open for us (LISTEN_FDS), or opens PORT.
 func listen() (net.Listener, error) {
 	if os.Getenv("LISTEN_FDS") == "1" {
-		return net.FileListener(os.NewFile(3, "inherited"))
+		inherited := os.NewFile(3, "inherited socket")
+		defer inherited.Close() // the listener has a descriptor of its own
+		return net.FileListener(inherited)
 	}
 	port := os.Getenv("PORT")
 	if port == "" {

@@ -10,4 +10,5 @@ ns = Collection(
     goreload_tasks.build,
     goreload_tasks.run,
     goreload_tasks.clean,
+    goreload_tasks.why,
 )

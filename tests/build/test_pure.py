@@ -38,9 +38,9 @@ def test_fast_build_is_for_dev_and_never_for_prod_and_a_persons_flags_come_last(
     own = service(build={"ldflags": "-X a=b", "flags": ["-buildvcs=true", "-ldflags", "-s=false", "-ldflags=net=-w"]})
     assert flags(own, [], [], True)[0] == [
         "-buildvcs=true",
-        "-ldflags=net=-w",
         "-tags=dev",
         "-ldflags=-s -w -buildid= -X a=b -s=false",
+        "-ldflags=net=-w",
     ]
 
 

@@ -8,6 +8,7 @@ import random
 import subprocess
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -230,3 +231,56 @@ def test_fifo_and_folder_in_the_place_of_a_source_do_not_hang(tmp_path: Path) ->
     os.mkfifo(tmp_path / "a.go")
     (tmp_path / "b.go").mkdir()
     assert Snapshot().look([str(tmp_path / "a.go"), str(tmp_path / "b.go")], [str(tmp_path)]).changed == ()
+
+
+def remembered(go: Go, **env: str) -> Tree:
+    """The tree of a second start."""
+    plan = replace(go.plan, env={**go.plan.env, **env})
+    return Tree(str(go.root), Settings(), capture, plan, str(go.root.parent / "listing.json"))
+
+
+def test_second_start_knows_the_inputs_before_it_has_asked(tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    write(root, GO)
+    go = Go(root, [], {})
+    first = remembered(go)
+    assert not first.recall(time.time_ns())
+    asyncio.run(first.list(time.time_ns))
+    second = remembered(go)
+    assert second.recall(time.time_ns())
+    assert (second.inputs.build, second.folders) == (first.inputs.build, first.folders)
+    second.look((0, 1))
+    write(root, {"a/b/one.txt": "edited"})
+    assert second.look((0, 1)).verdict == "rebuild"
+    third = remembered(go)
+    assert third.recall(time.time_ns() + 10**9)
+    assert third.look((0, 1)).verdict is None, "what was edited before the start, the first build reads"
+
+
+@pytest.mark.parametrize("env", [{"GOFLAGS": "-tags=x"}, {"CGO_ENABLED": "0"}, {"GOARCH": "arm64"}, {"GOENV": "off"}])
+def test_other_settings_of_the_go_command_are_another_question(tmp_path: Path, env: dict[str, str]) -> None:
+    root = tmp_path / "app"
+    write(root, GO)
+    go = Go(root, [], {})
+    asyncio.run(remembered(go).list(time.time_ns))
+    assert not remembered(go, **env).recall(time.time_ns())
+
+
+def test_go_env_w_between_two_starts_is_another_question(tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    write(root, GO)
+    go = Go(root, [], {"GOENV": str(tmp_path / "goenv")})
+    asyncio.run(remembered(go).list(time.time_ns))
+    assert remembered(go).recall(time.time_ns())
+    subprocess.run(
+        ["go", "env", "-w", "GOFLAGS=-trimpath"], env={**os.environ, "GOENV": str(tmp_path / "goenv")}, check=True
+    )
+    assert not remembered(go).recall(time.time_ns())
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "nonsense"])
+def test_damaged_memory_is_none(tmp_path: Path, text: str) -> None:
+    root = tmp_path / "app"
+    write(root, GO)
+    write(tmp_path, {"listing.json": text})
+    assert not remembered(Go(root, [], {})).recall(time.time_ns())

@@ -140,10 +140,8 @@ class Levels:
 
 def test_layers_rise_in_the_order_of_the_design() -> None:
     config = Levels(project={"main": "yaml", "environment": "y"}, collection={"main": "configure"})
-    air = Layer(".air.toml", {"main": "air"})
-    layers = gather(config, {"main": "own"}, {}, air, {"GORELOAD_MAIN": "variable"})
+    layers = gather(config, {"main": "own"}, {}, {"GORELOAD_MAIN": "variable"})
     assert [layer.values.get("main") for layer in layers] == [None, "yaml", "configure", "own", "variable", None]
-    assert air in gather(Levels(), {}, {}, air, {"GORELOAD_MAIN": "variable"}), "it is all there is in files"
 
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=4)
