@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from colorama import Fore
+from colorama import Fore, Style
 
 from goreload_tasks import store
 from goreload_tasks.app.process import capture, foreground
@@ -18,6 +18,7 @@ from goreload_tasks.console import Console, dry_line, size, took
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.inputs.tree import Tree
 from goreload_tasks.inputs.verdict import Verdict, sentence
+from goreload_tasks.insight.tags import survey
 from goreload_tasks.project import Project, drive
 from goreload_tasks.settings import Service
 
@@ -119,6 +120,47 @@ def why(project: Project, path: str, *, as_json: bool) -> None:
         name = f"[{service.name}] " if len(project.services) > 1 else ""
         text = name + sentence(verdict, project.root)
         console.raw("why", text, service.name, path=absolute, verdict=verdict.calls_for, reasons=verdict.reasons)
+
+
+def tags(project: Project, *, timed: bool, as_json: bool) -> None:
+    """Print the environments side by side, and what can be said of them.
+
+    Raises:
+        GoreloadError: as `build`.
+    """
+    console = Console(as_json=as_json)
+    for service in project.services:
+        seen = drive(survey(project, service, timed=timed))
+        for row in seen.rows:
+            cost = row.cost
+            costs = {"size": cost.size, "cold_ms": cost.cold * 1000, "edit_ms": cost.edit * 1000} if cost else {}
+            line = f"{row.environment:8} {len(row.files):5} {len(row.left_out):8} {row.packages:8} {row.modules:7}"
+            line += f" {size(cost.size):>10} {took(cost.cold):>9} {took(cost.edit):>10}" if cost else ""
+            if row is seen.rows[0] and not as_json:
+                head = f"{'':8} {'files':>5} {'left out':>8} {'packages':>8} {'modules':>7}"
+                head += f" {'size':>10} {'cold':>9} {'after edit':>10}" if cost else ""
+                console.raw("head", console.paint(f"{head}  tags", Style.DIM))
+            console.raw(
+                "tags",
+                f"{line}  {','.join(row.tags)}",
+                service.name,
+                environment=row.environment,
+                tags=row.tags,
+                files=sorted(row.files),
+                left_out=row.left_out,
+                packages=row.packages,
+                modules=row.modules,
+                **costs,
+            )
+        differ = sorted({path for row in seen.rows for path in row.left_out})
+        for path in differ if not as_json else ():
+            without = [row.environment for row in seen.rows if path in row.left_out]
+            why = next(row.left_out[path] for row in seen.rows if path in row.left_out)
+            console.raw(
+                "left_out", f"  {path}: not in {', '.join(without)}: {why.removeprefix('left out of this build ')}"
+            )
+        for line in seen.advice:
+            console.raw("advice", console.paint(line, Fore.YELLOW), service.name, text=line)
 
 
 def _place(project: Project, service: Service, target: Target, out: str) -> str:

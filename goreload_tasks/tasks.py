@@ -25,6 +25,7 @@ HELP = {
     "tags": "build tags beside those of the settings: --tags=a,b or --tags a --tags b",
     "service": "only this service (a,b or given twice: several); default: all",
     "json": "one JSON object a line instead of text",
+    "time": "build each, with an empty cache and after an edit, and measure",
     "path": "the file; it need not be there",
     "out": "write the binary here",
     "task": "run this Invoke task on each change instead of a build",
@@ -193,12 +194,20 @@ def why(c: Call, path: str, env: str = "", tags: Words = None, service: Words = 
     once(c.project(env, tags, service), path, as_json=json)
 
 
+@go_task("time", "tags", "service", "json")
+def tags(c: Call, time: bool = False, tags: Words = None, service: Words = None, json: bool = False) -> None:
+    """The environments side by side: tags, files in and out of the build, packages, size and build times."""
+    from goreload_tasks.once import tags as once
+
+    once(c.project(tags=tags, service=service), timed=time, as_json=json)
+
+
 def _exit(code: int) -> None:
     if code:
         raise Exit(code=code)
 
 
-TASKS = (dev, watch, build, run, clean, why)
+TASKS = (dev, watch, build, run, clean, why, tags)
 
 
 class GoCollection(Collection):

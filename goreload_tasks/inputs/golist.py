@@ -90,7 +90,7 @@ def parse(code: int, out: bytes, err: bytes, known: Mapping[str, str], flags: Se
     packages: dict[str, Package] = {}
     modules: dict[str, str] = {}
     missing: list[str] = []
-    for item in _objects(os.fsdecode(out)):
+    for item in objects(os.fsdecode(out)):
         path = item["ImportPath"].split(" ")[0]  # with default.pgo: `m/p [m/cmd/x]`
         folder = item.get("Dir", "")
         if item.get("Standard") or (folder and _below(folder, known.get("GOMODCACHE", ""))):
@@ -107,7 +107,8 @@ def parse(code: int, out: bytes, err: bytes, known: Mapping[str, str], flags: Se
     return Listing(packages, _extra(known, flags, cwd, modules.values()) | _profiles(packages), wanted)
 
 
-def _objects(text: str) -> Iterable[dict[str, Any]]:
+def objects(text: str) -> Iterable[dict[str, Any]]:
+    """The JSON objects that `go list` prints one after another."""
     decoder = json.JSONDecoder()
     at = 0
     while (at := _next(text, at)) < len(text):

@@ -126,7 +126,7 @@ def _left_out(
     here = next((package for package in listing.packages.values() if package.folder == folder), None)
     missing = () if os.path.lexists(path) else ("it is not there",)
     if path in inputs.left_out:
-        return "nothing", (_constraint(path, name), "a change of its constraint would be noticed")
+        return "nothing", (constraint(path, name), "a change of its constraint would be noticed")
     if name.endswith("_test.go"):
         return "nothing", ("a test: `go test` reads it, `go build` does not", *missing)
     if name.endswith(".go") and name.startswith(("_", ".")):
@@ -148,7 +148,7 @@ def _left_out(
     return "nothing", ("it is not in the build", *missing)
 
 
-def _constraint(path: str, name: str) -> str:
+def constraint(path: str, name: str) -> str:
     try:
         with open(path, "rb") as file:
             found = _CONSTRAINT.search(file.read(64 * 1024))

@@ -1,0 +1,211 @@
+"""The environments side by side: what their build tags put into a build, leave out of it, and cost."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from goreload_tasks.app.process import capture
+from goreload_tasks.build.builder import Job
+from goreload_tasks.build.command import Plan
+from goreload_tasks.build.toolchain import Target
+from goreload_tasks.errors import GoreloadError
+from goreload_tasks.inputs.golist import Listing, command, objects, parse
+from goreload_tasks.inputs.verdict import constraint
+from goreload_tasks.project import Project
+from goreload_tasks.settings import Service
+
+EDITS = 3
+"""Builds after an edit that a time is the median of."""
+
+_CONSTRAINT = re.compile(rb"^//\s*(?:go:build|\+build)\s(.*)$", re.MULTILINE)
+_WORD = re.compile(r"[\w.]+")
+
+GIN = "github.com/gin-gonic/gin"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Bytes of the binary; seconds of a build with an empty cache, and after an edit of the main package."""
+
+    size: int
+    cold: float
+    edit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One environment. `files` are those of the project; packages and modules are all that the build is made of."""
+
+    environment: str
+    tags: tuple[str, ...]
+    files: frozenset[str]
+    left_out: Mapping[str, str]
+    packages: int
+    modules: int
+    cost: Cost | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """All environments of a service, and what can be said of them."""
+
+    rows: tuple[Row, ...]
+    advice: tuple[str, ...]
+
+
+async def survey(project: Project, service: Service, *, timed: bool) -> Survey:
+    """Ask the go command about each environment; build each, when timed, without touching a file of the project.
+
+    Raises:
+        GoreloadError: as `build`; an environment does not compile.
+    """
+    rows, advice = [], []
+    for name in service.settings.environments:
+        settled = replace(service, settings=replace(service.settings, environment=name))
+        plan, target = await project.plan(settled, dev=True)
+        items, listing = await _list(plan)
+        cost = await _cost(project, service, plan, target) if timed else None
+        rows.append(_row(name, plan, items, listing, project.root, cost))
+        advice += _unused(plan.tags, items, set(service.settings.environments))
+        if name == service.settings.environment:
+            advice += await _advise(project, service, plan, target, items, listing, cost)
+    return Survey(tuple(rows), tuple(dict.fromkeys(advice)))
+
+
+async def _list(plan: Plan) -> tuple[list[dict[str, object]], Listing]:
+    argv = command(plan.go, plan.flags, [plan.package])
+    code, out, err = await capture(argv, plan.cwd, plan.env)
+    _, known, _ = await capture([plan.go, "env", "-json", "GOMOD", "GOMODCACHE"], plan.cwd, plan.env)
+    listing = parse(code, out, err, json.loads(known or b"{}"), plan.flags, plan.cwd)
+    if listing.failed:
+        raise GoreloadError(" ".join(listing.failed.split()))
+    return list(objects(os.fsdecode(out))), listing
+
+
+def _row(
+    name: str, plan: Plan, items: Sequence[Mapping[str, object]], listing: Listing, root: str, cost: Cost | None
+) -> Row:
+    own = listing.packages.values()
+    left_out = {path: constraint(path, os.path.basename(path)) for package in own for path in sorted(package.left_out)}
+    modules = {str(module["Path"]) for item in items if isinstance(module := item.get("Module"), Mapping)}
+    return Row(
+        name,
+        plan.tags,
+        frozenset().union(*(package.files for package in own)),
+        {os.path.relpath(path, root): why for path, why in left_out.items()},
+        len(items),
+        len(modules),
+        cost,
+    )
+
+
+def _unused(tags: Iterable[str], items: Iterable[Mapping[str, object]], names: set[str]) -> list[str]:
+    """Tags that no constraint of any file in reach names; those that every project has by default are let be."""
+    known = _named(items)
+    found = []
+    for tag in tags:
+        if tag not in known and tag not in names:
+            near = difflib.get_close_matches(tag, known, 1, 0.6)
+            found.append(f"no file asks for the tag {tag}" + (f"; did you mean {near[0]}?" if near else ""))
+    return found
+
+
+def _named(items: Iterable[Mapping[str, object]]) -> set[str]:
+    """The words of all build constraints outside the standard library."""
+    words: set[str] = set()
+    for item in items:
+        if item.get("Standard"):
+            continue
+        for field in ("GoFiles", "CgoFiles", "IgnoredGoFiles"):
+            for name in _texts(item.get(field)):
+                words |= _words(os.path.join(str(item.get("Dir", "")), name))
+    return words
+
+
+def _words(path: str) -> set[str]:
+    lines = _CONSTRAINT.findall(_read(path)[:8192])
+    return {word for line in lines for word in _WORD.findall(line.decode(errors="replace"))}
+
+
+def _texts(value: object) -> list[str]:
+    return [str(part) for part in value] if isinstance(value, list) else []
+
+
+async def _advise(
+    project: Project,
+    service: Service,
+    plan: Plan,
+    target: Target,
+    items: Sequence[Mapping[str, object]],
+    listing: Listing,
+    cost: Cost | None,
+) -> list[str]:
+    """Gin's `nomsgpack` for a program that never uses MsgPack: shown, not believed, to compile, and to link less."""
+    if not any(item["ImportPath"] == GIN for item in items) or "nomsgpack" in plan.tags:
+        return []
+    if any(b"msgpack" in _read(path).lower() for package in listing.packages.values() for path in package.files):
+        return []
+    tags = (*plan.tags, "nomsgpack")
+    flags = [flag for flag in plan.flags if not flag.startswith("-tags=")]
+    leaner = replace(plan, flags=(*flags, f"-tags={','.join(tags)}"), tags=tags)
+    fewer = len(items) - len((await _list(leaner))[0])
+    text = (
+        f"the tag nomsgpack leaves {fewer} packages out; nothing of yours uses MsgPack (Gin then reads no such bodies)"
+    )
+    if cost is None:
+        return [f"{text}; --time measures what it saves"]
+    less = await _cost(project, service, leaner, target)
+    saved = (
+        f"{less.edit / cost.edit:.2f} of the build after an edit, {less.size / cost.size:.2f} of the size, measured now"
+    )
+    return [f"{text}: {saved}"]
+
+
+async def _cost(project: Project, service: Service, plan: Plan, target: Target) -> Cost:
+    """Build with an empty cache, then after edits that an overlay pretends.
+
+    Raises:
+        GoreloadError: it does not compile.
+    """
+    with project.store(service).scratch() as scratch:
+        out, edited, overlay = (os.path.join(scratch, name) for name in ("binary", "edited.go", "overlay.json"))
+        env = {**plan.env, "GOTMPDIR": scratch, "GOCACHE": os.path.join(scratch, "cache")}
+        cold = await _timed(plan.build(out), plan.cwd, env)
+        source = min(os.path.join(target.folder, name) for name in os.listdir(target.folder) if _plain(name))
+        _write(overlay, json.dumps({"Replace": {source: edited}}).encode())
+        times = []
+        for number in range(EDITS + 1):
+            _write(edited, _read(source) + b"\nvar goreload_%d = %d\n" % (number, number))
+            times.append(await _timed(plan.build(out, f"-overlay={overlay}"), plan.cwd, env))
+        return Cost(os.stat(out).st_size, cold, statistics.median(times[1:]))
+
+
+def _plain(name: str) -> bool:
+    """A source that no constraint in its name or kind leaves out."""
+    return name.endswith(".go") and "_" not in name and not name.startswith(".")
+
+
+def _write(path: str, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
+async def _timed(argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> float:
+    result = await Job(argv, cwd, env).run()
+    if result.code:
+        raise GoreloadError(f"it does not compile: {result.problems[0]}", code=1)
+    return result.seconds

@@ -1,0 +1,63 @@
+"""The environments side by side, on real programs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from goreload_tasks.adopt.scaffold import render
+from goreload_tasks.insight.tags import survey
+from goreload_tasks.project import Project
+from goreload_tasks.settings import Layer, merge
+from goreload_tasks.settings.schema import DEFAULTS
+from tests.driver import Driver, write
+
+SMALL = {
+    "go.mod": "module example.com/app\n\ngo 1.23\n",
+    "main.go": "package main\n\nfunc main() { println(word) }\n",
+    "word.go": "//go:build !prod\n\npackage main\n\nconst word = `dev`\n",
+    "word_for_prod.go": "//go:build prod\n\npackage main\n\nconst word = `prod`\n",
+    "x_windows.go": "package main\n",
+}
+
+
+def test_environments_stand_side_by_side_with_what_they_leave_out(project: Path, driver: Driver) -> None:
+    write(project, {**SMALL, "invoke.yaml": "goreload: {build: {tags: [wrod, prdo]}}\n"})
+    shown = driver.run(project, "tags", program="goreload")
+    assert shown.returncode == 0, shown.stderr
+    assert "  word_for_prod.go: not in dev, test: by its constraint `//go:build prod`" in shown.stdout
+    assert "  x_windows.go: not in dev, test, prod: by its name" in shown.stdout
+    assert "no file asks for the tag prdo; did you mean prod?" in shown.stdout
+    rows = [json.loads(line) for line in driver.run(project, "tags", "--json", program="goreload").stdout.splitlines()]
+    by_name = {row["environment"]: row for row in rows if row["event"] == "tags"}
+    assert by_name["prod"]["tags"] == ["wrod", "prdo", "prod"]
+    assert [Path(path).name for path in by_name["prod"]["files"]] == ["main.go", "word_for_prod.go"]
+    assert by_name["dev"]["modules"] == 1
+
+
+def test_nomsgpack_is_advised_to_a_gin_program_that_uses_none(project: Path, driver: Driver) -> None:
+    project.rmdir()
+    render("gin", project)
+    shown = driver.run(project, "tags", program="goreload").stdout
+    assert "the tag nomsgpack leaves " in shown
+    with (project / "main.go").open("a") as file:
+        file.write("\n// MsgPack is used here.\n")
+    assert "nomsgpack" not in driver.run(project, "tags", program="goreload").stdout
+
+
+def test_measuring_builds_for_real_and_touches_no_file(project: Path) -> None:
+    write(project, {**SMALL, "invoke.yaml": ""})
+    before = {path.name: path.read_bytes() for path in project.iterdir()}
+    (service,) = merge([Layer("default", DEFAULTS)])
+    alone = replace(
+        service, settings=replace(service.settings, environments={"dev": service.settings.environments["dev"]})
+    )
+    seen = asyncio.run(survey(Project(str(project), (alone,), ()), alone, timed=True))
+    cost = seen.rows[0].cost
+    assert cost
+    assert cost.cold > 0
+    assert cost.edit > 0
+    assert cost.size > 100_000
+    assert {path.name: path.read_bytes() for path in project.iterdir() if path.is_file()} == before
