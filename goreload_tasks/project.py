@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shlex
 import signal
@@ -43,15 +44,31 @@ class Project:
             raise GoreloadError(f"several services: {names}; choose one with --service")
         return self.services[0]
 
-    async def plan(self, service: Service, *, dev: bool) -> tuple[Plan, Target]:
+    async def plan(self, service: Service, *, dev: bool, recall: bool = False) -> tuple[Plan, Target]:
         """How to build a service.
+
+        Args:
+            recall: begin with what the last run found out; `confirm` then looks again.
 
         Raises:
             GoreloadError: no go, no module, no such main package.
         """
         from goreload_tasks.app.process import capture
 
-        return await plan(service, self.root, self.tags, os.environ, capture, dev=dev)
+        memory = self.store(service).target if recall else ""
+        return await plan(service, self.root, self.tags, os.environ, capture, dev=dev, memory=memory)
+
+    async def confirm(self, service: Service, target: Target) -> None:
+        """Is a recalled main package still the one?
+
+        Raises:
+            GoreloadError: it is not, and why.
+        """
+        _, now = await self.plan(service, dev=True)
+        if now.folder != target.folder:
+            with contextlib.suppress(OSError):
+                os.unlink(self.store(service).target)
+            raise GoreloadError(f"the main package is {now.path} now, and was {target.path}: start again")
 
     def app_env(self, service: Service) -> dict[str, str]:
         """The app's variables now: env files are read anew at each start.

@@ -117,6 +117,7 @@ class Service:
 
     Args:
         command: makes the job of a rule.
+        check: what was taken for granted at the start, asked once the app is up; what it raises ends the session.
     """
 
     def __init__(
@@ -128,6 +129,7 @@ class Service:
         app: App | None,
         command: Callable[[Rule], Job],
         console: Console,
+        check: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self.name = name
         self.tree = tree
@@ -136,6 +138,7 @@ class Service:
         self._policy = policy
         self._app = app
         self._command = command
+        self._check = check
         self._console = console
         self._job: Job | None = None
         self._results: dict[int, Result] = {}
@@ -357,6 +360,9 @@ class Service:
         group.drain()  # what it said before it served stands above the line that says it does
         self._report(f"{self._made()}, {up}", self._url or "listens on no port yet")
         self._tell(cycle.Ready(launch))
+        if self._check:
+            self._start(self._check())
+            self._check = None
         if port is None:
             port = await readiness.accepts(group.pid, readiness.LATE, serve.port)
             if port is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shlex
 import shutil
@@ -90,7 +91,7 @@ async def _service(
     dry: bool,
 ) -> Service | None:
     settings = settled.settings
-    plan, target = await project.plan(settled, dev=True)
+    plan, target = await project.plan(settled, dev=True, recall=not dry)
     store = project.store(settled)
     argv = [*(rest or settings.args)]
     env = project.app_env(settled)  # a mistake in an env file is told before anything is started
@@ -109,7 +110,8 @@ async def _service(
     work = GoWork(plan, target, store, stack.enter_context(store.scratch()), lambda: tree.headers)
     policy = cycle.Policy(settings.reload, settings.crash, app)
     hands = App(project.root, tuple(argv), settings, lambda: project.app_env(settled)) if app else None
-    return Service(settled.name, work, tree, policy, hands, _commands(project), console)
+    check = functools.partial(project.confirm, settled, target) if target.recalled else None
+    return Service(settled.name, work, tree, policy, hands, _commands(project), console, check)
 
 
 def _commands(project: Project) -> Callable[[Rule], Job]:

@@ -19,7 +19,7 @@ from goreload_tasks.errors import GoreloadError
 
 NAME = ".goreload"
 MARK = "# Made by goreload-tasks; `clean` removes what is in this folder.\n*\n"
-PARTS = ("bin", "out", "tmp", "lock", "listing.json")
+PARTS = ("bin", "out", "tmp", "lock", "listing.json", "target.json")
 """All that this tool makes for a service."""
 
 KEPT = 3
@@ -84,6 +84,11 @@ class Store:
     def binary(self, generation: int, name: str) -> str:
         """Where the binary of a generation goes; the go command makes the folder."""
         return os.path.join(self.folder, "bin", str(generation), name)
+
+    @property
+    def target(self) -> str:
+        """Where the place of the main package is kept for the next start."""
+        return os.path.join(self.folder, "target.json")
 
     @property
     def listing(self) -> str:

@@ -419,3 +419,18 @@ def test_watch_refuses_what_it_cannot_run(project: Path, driver: Driver, words: 
     refused = driver.run(project, "watch", *words)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert complaint in refused.stderr
+
+
+def test_main_package_that_is_no_longer_the_only_one_is_told_at_the_next_start(project: Path, driver: Driver) -> None:
+    server(project)
+    first = driver.start(project, "dev")
+    first.url()
+    assert first.stop() == 130
+    second = driver.start(project, "dev")
+    second.url()
+    assert second.stop() == 130
+    write(project, {"cmd/other/main.go": "package main\n\nfunc main() {}\n"})
+    third = driver.start(project, "dev")
+    third.line("goreload: several main packages: ./., ./cmd/other; choose one")
+    assert third.wait() == 2
+    assert not alive([str(project)])

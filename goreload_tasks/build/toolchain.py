@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -46,11 +47,15 @@ def _wheel_go() -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A main package: where it is, what it is called, and where the go command runs for it."""
+    """A main package: where it is, what it is called, and where the go command runs for it.
+
+    recalled: an earlier run found it; whoever starts on that asks again beside the work.
+    """
 
     folder: str
     path: str
     cwd: str
+    recalled: bool = False
 
     @property
     def name(self) -> str:
@@ -62,9 +67,20 @@ class Target:
 
 
 async def plan(
-    service: Service, root: str, line_tags: Sequence[str], environ: Mapping[str, str], run: Capture, *, dev: bool
+    service: Service,
+    root: str,
+    line_tags: Sequence[str],
+    environ: Mapping[str, str],
+    run: Capture,
+    *,
+    dev: bool,
+    memory: str = "",
 ) -> tuple[Plan, Target]:
     """How to build this service; asks the go command where its main package is.
+
+    Args:
+        memory: a file that keeps the answer. To look through a project for the only main package takes the longer the
+            more lies in it, so a later start begins with what this one found.
 
     Raises:
         GoreloadError: no go, no module, no or several main packages, bad environment or tag.
@@ -82,8 +98,33 @@ async def plan(
     if known["GOMOD"] in ("", os.devnull) and not known["GOWORK"]:
         raise GoreloadError(f"no go.mod in {where} or a folder above it; run `go mod init NAME` there first")
     words, tags = flags(service, line_tags, shlex.split(known["GOFLAGS"]), dev)
-    target = await _target(service, root, where, pattern, [go, "list", *words], env, run)
+    question = json.dumps([where, pattern, go, words, environ.get("GOOS"), environ.get("GOARCH")])
+    target = _recalled(memory, question)
+    if target is None:
+        target = await _target(service, root, where, pattern, [go, "list", *words], env, run)
+        _keep(memory, question, target)
     return Plan(go, target.cwd, target.path, tuple(words), tags, env), target
+
+
+def _recalled(memory: str, question: str) -> Target | None:
+    try:
+        with open(memory, encoding="utf-8") as file:
+            said = json.load(file)
+        folder, path, cwd = said["target"]
+        target = Target(folder, path, cwd, recalled=True) if said["question"] == question else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return target if target and os.path.isdir(target.folder) else None
+
+
+def _keep(memory: str, question: str, target: Target) -> None:
+    if not memory:
+        return
+    # Only in a folder of ours that is there already: to ask where something is makes nothing.
+    with contextlib.suppress(OSError):
+        with open(f"{memory}.new", "w", encoding="utf-8") as file:
+            json.dump({"question": question, "target": [target.folder, target.path, target.cwd]}, file)
+        os.replace(f"{memory}.new", memory)
 
 
 def _place(service: Service, root: str) -> tuple[str, str]:

@@ -210,6 +210,7 @@ CASES = [
     (b"a\0b\n", ["a", "ab"]),
     ("*.log\r\ntmp\r\n".encode("utf-16-le"), ["a.log", "tmp", "b"]),  # as PowerShell once wrote files
     (b"[z-a]x\n[!c-b]y\n[^-[:alpha:]z\n", ["zx", "ax", "bx", "cy", "by", "^z", "az"]),
+    (b"/a[!b]c\n/a[+-9]d\n", ["a/c", "a/d", "axc", "a0d"]),  # no bracket matches a slash
     (b"./a\n../b\na//c\n", ["a/c", "b"]),
 ]
 CASELESS = [
