@@ -431,6 +431,6 @@ def test_main_package_that_is_no_longer_the_only_one_is_told_at_the_next_start(p
     assert second.stop() == 130
     write(project, {"cmd/other/main.go": "package main\n\nfunc main() {}\n"})
     third = driver.start(project, "dev")
-    third.line("goreload: several main packages: ./., ./cmd/other; choose one")
+    third.line(r"goreload: several main packages: \., ./cmd/other; choose one")
     assert third.wait() == 2
     assert not alive([str(project)])

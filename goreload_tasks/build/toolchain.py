@@ -177,9 +177,13 @@ async def _target(
         raise GoreloadError(f"{said}: {why}; name the folder of a main package")
     if not mains:
         raise GoreloadError(f"no main package below {root}; write one, or set `main` in invoke.yaml")
-    names = ", ".join(sorted("./" + os.path.relpath(target.folder, root) for target in mains))
+    names = ", ".join(sorted(_dotted(os.path.relpath(target.folder, root)) for target in mains))
     mend = "choose one with `main` in invoke.yaml or GORELOAD_MAIN, or name each in `services`"
     raise GoreloadError(f"several main packages: {names}; {mend}")
+
+
+def _dotted(relative: str) -> str:
+    return relative if relative == "." else f"./{relative}"
 
 
 async def _workspace(cwd: str, go: str, env: Mapping[str, str], run: Capture) -> list[str]:

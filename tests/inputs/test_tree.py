@@ -98,29 +98,52 @@ class Go:
         return self.tree.look((0, 1))
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_an_edit_rebuilds_exactly_when_go_would(tmp_path: Path, seed: int) -> None:
-    root = tmp_path / "app"
+def arranged(root: Path, variant: str) -> dict[str, str]:
+    """The module with its other module replaced, in a workspace, or vendored; returns all files an edit is tried on."""
     write(root, GO)
-    luck = random.Random(seed)
-    tags = [tag for tag in ("red", "blue") if luck.random() < 0.6]
-    cgo = str(seed % 2)
-    go = Go(root, [f"-tags={','.join(tags)}"] if tags else [], {"CGO_ENABLED": cgo})
+    if variant == "workspace":
+        write(root, {"go.work": "go 1.23\n\nuse (\n\t.\n\t./other\n)\n"})
+        write(root, {"go.mod": "module example.com/app\n\ngo 1.23\n"})
+    if variant == "vendor":
+        subprocess.run(["go", "mod", "vendor"], cwd=root, check=True, capture_output=True)
+    return {
+        str(path.relative_to(root)): path.read_text()
+        for path in root.rglob("*")
+        if path.is_file() and path.suffix not in (".mod", ".work") and path.name not in ("modules.txt", "go.sum")
+    }
+
+
+@pytest.mark.parametrize("variant", ["replace", "workspace", "vendor"])
+@pytest.mark.parametrize(("tags", "cgo"), [("", "0"), ("red", "1"), ("red,blue", "0"), ("blue", "1")])
+def test_an_edit_rebuilds_exactly_when_go_would(tmp_path: Path, tags: str, cgo: str, variant: str) -> None:
+    root = tmp_path / "app"
+    files = arranged(root, variant)
+    go = Go(root, [f"-tags={tags}"] if tags else [], {"CGO_ENABLED": cgo})
+    luck = random.Random(f"{tags} {cgo} {variant}")
     wrong = []
-    for name in luck.sample(sorted(GO), 18):
+    for name in luck.sample(sorted(files), 16):
         path = root / name
         before = path.read_bytes()
         assert not go.look().verdict
         path.write_bytes(before + MORE.get(path.suffix, "more\n").encode())
         ours = go.look().verdict == "rebuild"
         theirs = go.would_compile()
-        if name.endswith("go.mod"):
-            theirs = True  # a comment there changes nothing; but what is in it may, and is not ours to judge
         if ours != theirs:
             wrong.append(f"{name}: go {theirs}, we {ours}")
         path.write_bytes(before)
         go.look()
     assert wrong == []
+
+
+@pytest.mark.parametrize("name", ["go.mod", "go.work", "vendor/modules.txt", "default.pgo", "other/go.mod"])
+def test_what_the_go_command_never_names_is_an_input_too(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "app"
+    arranged(root, "vendor" if "vendor" in name else "workspace" if name == "go.work" else "replace")
+    go = Go(root, [], {})
+    path = root / name
+    path.write_bytes((path.read_bytes() if path.exists() else b"") + b"\n// more\n")
+    found = go.look()
+    assert (found.verdict, found.relist) == ("rebuild", True)
 
 
 def test_new_and_gone_names_count_when_they_may_be_in_the_build(tmp_path: Path) -> None:
