@@ -117,7 +117,7 @@ class Engine:
                 service.handle(event)
             case Hint(paths):
                 for service in self._services:
-                    if service.tree.matters(paths) and service.look():
+                    if service.tree.matters(paths) and service.look(paths):
                         self._list(service)
             case Listed(service):
                 again = self._listing.pop(service.name)

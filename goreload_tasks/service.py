@@ -8,7 +8,7 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, assert_never
 
@@ -186,9 +186,9 @@ class Service:
         """Find out anew what the inputs are."""
         await self.tree.list(lambda: self._window[0])
 
-    def look(self) -> bool:
-        """Compare the inputs with what they were. True: they must be listed again."""
-        finding = self.tree.look(self._window)
+    def look(self, paths: Sequence[str] = ()) -> bool:
+        """Compare the inputs with what they were, at the paths of a hint or everywhere. True: list them again."""
+        finding = self.tree.look(self._window, paths)
         for rule, files in finding.rules.items():
             self._begin_rule(rule, files)
         if finding.verdict == "refresh":
@@ -260,8 +260,10 @@ class Service:
                 self._stop()
             case cycle.Keep():
                 self._report(self._made(), "same binary, kept")
+                self._start(self._after())
             case cycle.ShowBroken(generation):
                 self._show_broken(self._results[generation])
+                self._start(self._after())
             case cycle.ShowBuilt(generation):
                 binary = self._work.binary(generation)
                 self._report(
@@ -360,6 +362,7 @@ class Service:
         group.drain()  # what it said before it served stands above the line that says it does
         self._report(f"{self._made()}, {up}", self._url or "listens on no port yet")
         self._tell(cycle.Ready(launch))
+        await self._after()
         if self._check:
             self._start(self._check())
             self._check = None
@@ -391,6 +394,11 @@ class Service:
         files = list(self._files) or ["start"]
         self._files = {}
         return files[0] + (f" +{len(files) - 1}" if len(files) > 1 else "")
+
+    async def _after(self) -> None:
+        """After each reload look everywhere: a hint that was lost is found here at the latest."""
+        if self.look():
+            self._relist()
 
     def _report(self, did: str, result: str) -> None:
         paint = self._console.paint

@@ -26,6 +26,10 @@ Window = tuple[int, int]
 """When the newest build read the files: its begin and its end (0: not yet), in ns of the wall clock."""
 
 
+FEW = 100
+"""Hints up to which only their paths are looked at; a larger batch may have lost some."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What changed, and what it calls for.
@@ -76,10 +80,19 @@ class Tree:
     def _matters(self, path: str) -> bool:
         return path in self.inputs.files or self._may_come(path)
 
-    def look(self, window: Window) -> Finding:
-        """Compare the inputs with what they were."""
+    def look(self, window: Window, paths: Sequence[str] = ()) -> Finding:
+        """Compare the inputs with what they were.
+
+        Args:
+            paths: only there, as a small batch of hints says; nothing, or many: everywhere.
+        """
         inputs = self.inputs
-        found = self._snapshot.look(inputs.files, self.folders)
+        files: Iterable[str] = inputs.files
+        folders: Iterable[str] = self.folders
+        if 0 < len(paths) <= FEW:
+            files = [path for path in paths if path in inputs.files]
+            folders = {folder for path in paths for folder in (path, os.path.dirname(path)) if folder in self.folders}
+        found = self._snapshot.look(files, folders)
         begun, ended = window
         # Written while a build was reading: that build may have seen other content. Stamps lag, never lead.
         torn = [path for path, at in found.touched.items() if begun - COARSE_NS <= at <= (ended or at)]

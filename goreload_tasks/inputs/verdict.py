@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections import deque
@@ -25,7 +26,7 @@ _EXTRA = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Inputs:
     """The inputs by what their change means, and where new ones can appear.
 
@@ -44,7 +45,7 @@ class Inputs:
     wanted: frozenset[str] = frozenset()
     scanned: frozenset[str] = frozenset()
 
-    @property
+    @functools.cached_property
     def files(self) -> frozenset[str]:
         return self.build | self.left_out | self.read.keys() | self.rules
 

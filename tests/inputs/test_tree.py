@@ -234,6 +234,19 @@ def test_five_thousand_inputs_are_looked_at_without_reading_them(
     assert seen.look(files, []) == snapshot.Look()
 
 
+def test_hint_narrows_the_look_and_a_look_everywhere_finds_what_no_hint_told(tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    write(root, GO)
+    go = Go(root, [], {})
+    write(
+        root,
+        {"main.go": GO["main.go"] + "var a = 1\n", "a/a.go": GO["a/a.go"] + "var a = 1\n", "a/new.go": "package a\n"},
+    )
+    assert go.tree.look((0, 1), [str(root / "main.go")]).files == ("main.go",)
+    assert go.tree.look((0, 1), [str(root / "a" / "new.go")]).files == ("a/new.go",)
+    assert go.tree.look((0, 1)).files == ("a/a.go",)
+
+
 def test_same_size_and_same_time_do_not_hide_an_edit(tmp_path: Path) -> None:
     from goreload_tasks.inputs.snapshot import Snapshot
 
