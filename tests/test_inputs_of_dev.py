@@ -346,3 +346,15 @@ def test_edit_of_an_ignore_file_takes_effect_at_once(project: Path, driver: Driv
     write(project, {"views/a.html": "z"})
     write(project, {"views/b.html": "z"})
     assert "views/b.html ->" in dev.dev.line("-> restarted").string
+
+
+def test_symlinked_source_is_watched_where_it_really_is(project: Path, driver: Driver) -> None:
+    server(project)
+    elsewhere = project.parent / "elsewhere"
+    write(elsewhere, {"answer.go": answer("one")})
+    (project / "answer.go").unlink()
+    (project / "answer.go").symlink_to(elsewhere / "answer.go")
+    dev = Counted(project, driver)
+    write(elsewhere, {"answer.go": answer("two")})
+    url = dev.dev.url()
+    until(lambda: get(url) == "two", "two")

@@ -72,13 +72,14 @@ class Tree:
         self._snapshot = Snapshot()
         self._appeared: tuple[str, ...] = ()  # inputs that a listing or a build may have missed
         self._passed: set[str] = set()
+        self._links: dict[str, str] = {}  # what a symlinked input really is -> the input
 
     def matters(self, paths: Sequence[str]) -> bool:
         """Could something at one of these paths matter? No paths: look everywhere."""
         return not paths or any(path in self.folders or self._matters(path) for path in paths)
 
     def _matters(self, path: str) -> bool:
-        return path in self.inputs.files or self._may_come(path)
+        return path in self.inputs.files or path in self._links or self._may_come(path)
 
     def look(self, window: Window, paths: Sequence[str] = ()) -> Finding:
         """Compare the inputs with what they were.
@@ -90,7 +91,7 @@ class Tree:
         files: Iterable[str] = inputs.files
         folders: Iterable[str] = self.folders
         if 0 < len(paths) <= FEW:
-            files = [path for path in paths if path in inputs.files]
+            files = [known for path in paths if (known := self._links.get(path, path)) in inputs.files]
             folders = {folder for path in paths for folder in (path, os.path.dirname(path)) if folder in self.folders}
         found = self._snapshot.look(files, folders)
         begun, ended = window
@@ -235,8 +236,10 @@ class Tree:
             scanned,
         )
         entries = await asyncio.to_thread(self._snapshot.prime, inputs.files)
+        self._links = await asyncio.to_thread(_links, inputs.files)
         self.listing, self.headers = listing, headers
-        self.inputs, self.folders = inputs, _to_watch(inputs)
+        self.inputs = inputs
+        self.folders = _to_watch(inputs) | {os.path.dirname(path) for path in self._links}
         appeared = self._snapshot.adopt(entries, since())
         self._appeared += (*(path for path in appeared if path not in inputs.rules), *news, *self._unlisted())
         if self._plan and self._memory and listing.clean:
@@ -317,6 +320,11 @@ def _rules(settings: Settings, alone: bool) -> list[tuple[Rule, Patterns]]:
         included = Rule("watch.include", then="rebuild" if alone else "restart")
         found.append((included, Patterns(include, "watch.include", strict=True)))
     return found
+
+
+def _links(files: Iterable[str]) -> dict[str, str]:
+    """The inputs that are symlinks, by what they lead to."""
+    return {os.path.realpath(path): path for path in files if os.path.islink(path)}
 
 
 def _to_watch(inputs: Inputs) -> frozenset[str]:
