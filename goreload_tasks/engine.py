@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, assert_never
 
 from goreload_tasks import cycle
+from goreload_tasks.app.guardian import guard
 from goreload_tasks.console import Console
 from goreload_tasks.service import Service
 from goreload_tasks.sources.keyboard import HELP, Meaning, keys
@@ -94,6 +95,7 @@ class Engine:
         """
         loop = asyncio.get_running_loop()
         with contextlib.ExitStack() as stack:
+            stack.enter_context(guard())
             watcher = Watcher(lambda paths: self._hinted(loop, paths), self._poll)
             stack.callback(watcher.close)
             for number in SIGNALS:

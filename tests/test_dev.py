@@ -434,3 +434,25 @@ def test_main_package_that_is_no_longer_the_only_one_is_told_at_the_next_start(p
     third.line(r"goreload: several main packages: \., ./cmd/other; choose one")
     assert third.wait() == 2
     assert not alive([str(project)])
+
+
+def test_kill_9_of_the_tool_leaves_no_app_no_build_and_no_port(project: Path, driver: Driver) -> None:
+    server(project)
+    write(project, {"nap.sh": "#!/bin/sh\ntrap '' TERM\nsleep 98765\nsleep 98765\n"})
+    (project / "nap.sh").chmod(0o755)
+    parent = (project / "main.go").read_text().replace('"os"\n', '"os"\n\t"os/exec"\n')
+    parent = parent.replace("func main() {", f'func main() {{\n\texec.Command("{project}/nap.sh").Start()')
+    (project / "main.go").write_text(parent)
+    dev = driver.start(project, "dev")
+    url = dev.url()
+    until(lambda: len(alive([f"{project}/nap.sh"])) == 1, "the child that ignores TERM")
+    (project / "answer.go").write_text(answer("two"))
+    until(lambda: bool(alive([str(project), "go", "build", "-o"])), "the build")
+    dev.process.kill()
+    dev.process.wait()
+    until(lambda: not alive([str(project)]), "the end of all of it")
+    assert get(url) == ""
+    again = driver.start(project, "dev")
+    answers(again.url(), "two")
+    assert again.stop() == 130
+    assert not alive([str(project)])

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import psutil
 
+from goreload_tasks.app import guardian
 from goreload_tasks.app.output import Lines
 
 PARTIAL_AFTER = 0.1
@@ -62,7 +63,7 @@ class Group:
                     await self._gone()
                 break
         code = await self.wait()
-        self._reader.close()
+        self.close()
         return code
 
     async def _gone(self) -> None:
@@ -83,8 +84,9 @@ class Group:
         return any(_in_group(process, self.pid) for process in psutil.process_iter())
 
     def close(self) -> None:
-        """Read no further."""
+        """The group is gone: read no further."""
         self._reader.close()
+        guardian.ended(self.pid)
 
     def drain(self) -> None:
         """Pass on what it has printed up to now."""
@@ -187,6 +189,7 @@ async def spawn(
         raise
     finally:
         os.close(theirs)
+    guardian.begun(process.pid)
     return Group(process, _Reader(ours, sink, partial))
 
 

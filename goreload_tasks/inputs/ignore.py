@@ -22,7 +22,7 @@ from goreload_tasks.app.process import Capture
 from goreload_tasks.errors import GoreloadError
 
 DEFAULTS = (
-    *(".git/", ".hg/", ".svn/", ".goreload/", ".demo/"),
+    *(".git/", ".hg/", ".svn/", ".goreload/"),
     *("*.swp", "*.swo", "*.swx", "*~", "4913", ".#*", "\\#*#", "*.kate-swp", ".goutputstream-*"),
     *("*.tmp", "*.bak", "*.orig", "*.rej", "*___jb_tmp___", "*___jb_old___"),
     *(".DS_Store", "._*", "Thumbs.db", "desktop.ini", ".nfs*", ".idea/", ".vscode/", ".fleet/", "*.sublime-*"),

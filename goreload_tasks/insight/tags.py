@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from goreload_tasks.app.process import capture
 from goreload_tasks.build.builder import Job
 from goreload_tasks.build.command import Plan
+from goreload_tasks.build.tags import compose
 from goreload_tasks.build.toolchain import Target
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.inputs.golist import Listing, command, objects, parse
@@ -146,25 +147,31 @@ async def _advise(
     listing: Listing,
     cost: Cost | None,
 ) -> list[str]:
-    """Gin's `nomsgpack` for a program that never uses MsgPack: shown, not believed, to compile, and to link less."""
-    if not any(item["ImportPath"] == GIN for item in items) or "nomsgpack" in plan.tags:
-        return []
-    if any(b"msgpack" in _read(path).lower() for package in listing.packages.values() for path in package.files):
-        return []
-    tags = (*plan.tags, "nomsgpack")
-    flags = [flag for flag in plan.flags if not flag.startswith("-tags=")]
-    leaner = replace(plan, flags=(*flags, f"-tags={','.join(tags)}"), tags=tags)
-    fewer = len(items) - len((await _list(leaner))[0])
-    text = (
-        f"the tag nomsgpack leaves {fewer} packages out; nothing of yours uses MsgPack (Gin then reads no such bodies)"
-    )
-    if cost is None:
-        return [f"{text}; --time measures what it saves"]
-    less = await _cost(project, service, leaner, target)
-    saved = (
-        f"{less.edit / cost.edit:.2f} of the build after an edit, {less.size / cost.size:.2f} of the size, measured now"
-    )
-    return [f"{text}: {saved}"]
+    """Tags that leave packages out of this very program; listed to prove it, and built when times are asked for."""
+    names = {str(item["ImportPath"]) for item in items}
+    own = [path for package in listing.packages.values() for path in package.files]
+    offers = []
+    if GIN in names and not any(b"msgpack" in _read(path).lower() for path in own):
+        offers.append(("nomsgpack", "nothing of yours uses MsgPack (Gin would read no such body)"))
+    cgo = {str(item["ImportPath"]) for item in items if item.get("CgoFiles") and not item.get("Standard")}
+    if "runtime/cgo" in names and not cgo:
+        offers.append(("netgo,osusergo", "names and users are then looked up by Go itself, without C"))
+    advice = []
+    for offer, note in offers:
+        tags = compose(plan.tags, offer.split(","))
+        flags = [flag for flag in plan.flags if not flag.startswith("-tags=")]
+        leaner = replace(plan, flags=(*flags, f"-tags={','.join(tags)}"), tags=tags)
+        fewer = names - {str(item["ImportPath"]) for item in (await _list(leaner))[0]}
+        if not fewer or tags == plan.tags:
+            continue
+        text = f"--tags={offer} leaves {len(fewer)} packages out; {note}"
+        if cost:
+            less = await _cost(project, service, leaner, target)
+            saved = f"{less.edit / cost.edit:.2f} of the build after an edit, {less.size / cost.size:.2f} of the size"
+            advice.append(f"{text}: {saved}, measured now")
+        else:
+            advice.append(f"{text}; --time measures what it saves")
+    return advice
 
 
 async def _cost(project: Project, service: Service, plan: Plan, target: Target) -> Cost:

@@ -12,7 +12,7 @@ from goreload_tasks.insight.tags import survey
 from goreload_tasks.project import Project
 from goreload_tasks.settings import Layer, merge
 from goreload_tasks.settings.schema import DEFAULTS
-from tests.driver import Driver, write
+from tests.driver import Driver, server, write
 
 SMALL = {
     "go.mod": "module example.com/app\n\ngo 1.23\n",
@@ -41,10 +41,17 @@ def test_nomsgpack_is_advised_to_a_gin_program_that_uses_none(project: Path, dri
     project.rmdir()
     render("gin", project)
     shown = driver.run(project, "tags", program="goreload").stdout
-    assert "the tag nomsgpack leaves " in shown
+    assert "--tags=nomsgpack leaves " in shown
     with (project / "main.go").open("a") as file:
         file.write("\n// MsgPack is used here.\n")
     assert "nomsgpack" not in driver.run(project, "tags", program="goreload").stdout
+
+
+def test_pure_go_lookups_are_advised_where_only_the_standard_library_uses_c(project: Path, driver: Driver) -> None:
+    server(project)
+    shown = driver.run(project, "tags", program="goreload", env={"CGO_ENABLED": "1"}).stdout
+    assert "--tags=netgo,osusergo leaves " in shown
+    assert "netgo" not in driver.run(project, "tags", program="goreload", env={"CGO_ENABLED": "0"}).stdout
 
 
 def test_measuring_builds_for_real_and_touches_no_file(project: Path) -> None:
