@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import shutil
 import signal
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, assert_never
+from typing import Any, Literal, assert_never
 
 from colorama import Fore
 
@@ -18,86 +17,17 @@ from goreload_tasks import cycle
 from goreload_tasks.app import readiness
 from goreload_tasks.app.process import Group, spawn
 from goreload_tasks.build.builder import Job, Result, same_file
-from goreload_tasks.build.command import Plan
 from goreload_tasks.build.diagnostics import summary
-from goreload_tasks.build.toolchain import Target
 from goreload_tasks.console import Console, took
-from goreload_tasks.inputs.headers import overlay
 from goreload_tasks.inputs.tree import Tree
-from goreload_tasks.settings import Settings
 from goreload_tasks.settings.schema import Rule
-from goreload_tasks.store import Store
+from goreload_tasks.work import App, Work
 
 PROGRESS_AFTER = 1.0
 """Seconds of a build after which the person sees that it goes on."""
 
 TAIL = 5
 """Lines shown again of an app that ended by itself."""
-
-
-class Work(Protocol):
-    """What a generation is made into, and by which command."""
-
-    def job(self, generation: int) -> Job: ...
-
-    def binary(self, generation: int) -> str | None: ...
-
-    def tidy(self, running: set[int]) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class GoWork:
-    """`go build`, one file per generation. `headers`: those that the go command does not watch."""
-
-    plan: Plan
-    target: Target
-    store: Store
-    scratch: str
-    headers: Callable[[], Mapping[str, frozenset[str]]]
-
-    def job(self, generation: int) -> Job:
-        overlaid = None if self.plan.overlaid else overlay(self.headers(), self.scratch)
-        argv = self.plan.build(self.binary(generation), *([f"-overlay={overlaid}"] if overlaid else []))
-        return Job(argv, self.plan.cwd, {**self.plan.env, "GOTMPDIR": self.scratch})
-
-    def binary(self, generation: int) -> str:
-        return self.store.binary(generation, self.target.name)
-
-    def tidy(self, running: set[int]) -> None:
-        """Forget old binaries, and what a killed go left in its work folder."""
-        self.store.forget(running)
-        for name in os.listdir(self.scratch):
-            shutil.rmtree(os.path.join(self.scratch, name), ignore_errors=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """Any command: `watch --run` and `watch --task`. Its output goes straight to the person."""
-
-    argv: tuple[str, ...]
-    cwd: str
-    env: Mapping[str, str]
-    show: Callable[[bytes], None]
-
-    def job(self, generation: int) -> Job:
-        del generation
-        return Job(self.argv, self.cwd, self.env, self.show)
-
-    def binary(self, generation: int) -> None:
-        del generation
-
-    def tidy(self, running: set[int]) -> None:
-        """Nothing is kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class App:
-    """How the app of a service is started and stopped."""
-
-    cwd: str
-    args: tuple[str, ...]
-    settings: Settings
-    env: Callable[[], Mapping[str, str]]
 
 
 SELF_WRITES = 10

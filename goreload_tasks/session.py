@@ -7,7 +7,6 @@ import functools
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
@@ -19,9 +18,10 @@ from goreload_tasks.engine import Engine
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.inputs.tree import Tree
 from goreload_tasks.project import Project, drive
-from goreload_tasks.service import App, Command, GoWork, Service
+from goreload_tasks.service import Service
 from goreload_tasks.settings import Service as Settled
 from goreload_tasks.settings.schema import Rule
+from goreload_tasks.work import App, Command, GoWork
 
 SHELL_SIGNS = frozenset("|&;<>()$`")
 
@@ -159,7 +159,7 @@ def _check_task(name: str, argv: Sequence[str], root: str) -> None:
         GoreloadError: it does not.
     """
     asked = [*argv[:-1], "--help", name]
-    if subprocess.run(asked, cwd=root, capture_output=True, check=False).returncode:
+    if drive(capture(asked, root, os.environ))[0]:
         raise GoreloadError(
             f"--task {name}: there is no such task; `{os.path.basename(sys.argv[0])} --list` shows them"
         )

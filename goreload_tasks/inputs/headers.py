@@ -29,7 +29,7 @@ def unseen(listing: Listing) -> dict[str, frozenset[str]]:
     for package in listing.packages.values():
         c_files = [path for path in package.files if path.endswith(_C_ENDINGS)]
         cgo = [path for path in package.files if path.endswith(".go")] if "C" in package.imports or c_files else []
-        sources = {path: _read(path) for path in (*c_files, *cgo)}
+        sources = {path: contents(path) for path in (*c_files, *cgo)}
         if not sources:
             continue
         where = [package.folder, *_include_folders(sources.values(), package.folder)]
@@ -61,7 +61,7 @@ def _included(sources: Mapping[str, bytes], where: list[str]) -> set[str]:
                 if os.path.isfile(included):
                     if included not in found:
                         found.add(included)
-                        left.append((included, _read(included)))
+                        left.append((included, contents(included)))
                     break
     return found
 
@@ -74,7 +74,7 @@ def overlay(headers: Mapping[str, frozenset[str]], scratch: str) -> str | None:
     for folder, paths in headers.items():
         hashed = hashlib.blake2b(digest_size=16)
         for path in sorted(paths):
-            hashed.update(os.fsencode(path) + b"\0" + _read(path) + b"\0")
+            hashed.update(os.fsencode(path) + b"\0" + contents(path) + b"\0")
         digest = hashed.hexdigest()
         stand_in = os.path.join(scratch, f"{digest}.h")
         with open(stand_in, "w", encoding="ascii") as file:
@@ -86,7 +86,8 @@ def overlay(headers: Mapping[str, frozenset[str]], scratch: str) -> str | None:
     return path
 
 
-def _read(path: str) -> bytes:
+def contents(path: str) -> bytes:
+    """What is in a file; nothing when it cannot be read."""
     try:
         with open(path, "rb") as file:
             return file.read()

@@ -17,6 +17,7 @@ from goreload_tasks.build.tags import compose
 from goreload_tasks.build.toolchain import Target
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.inputs.golist import Listing, command, objects, parse
+from goreload_tasks.inputs.headers import contents
 from goreload_tasks.inputs.verdict import constraint
 from goreload_tasks.project import Project
 from goreload_tasks.settings import Service
@@ -130,7 +131,7 @@ def _named(items: Iterable[Mapping[str, object]]) -> set[str]:
 
 
 def _words(path: str) -> set[str]:
-    lines = _CONSTRAINT.findall(_read(path)[:8192])
+    lines = _CONSTRAINT.findall(contents(path)[:8192])
     return {word for line in lines for word in _WORD.findall(line.decode(errors="replace"))}
 
 
@@ -151,7 +152,7 @@ async def _advise(
     names = {str(item["ImportPath"]) for item in items}
     own = [path for package in listing.packages.values() for path in package.files]
     offers = []
-    if GIN in names and not any(b"msgpack" in _read(path).lower() for path in own):
+    if GIN in names and not any(b"msgpack" in contents(path).lower() for path in own):
         offers.append(("nomsgpack", "nothing of yours uses MsgPack (Gin would read no such body)"))
     cgo = {str(item["ImportPath"]) for item in items if item.get("CgoFiles") and not item.get("Standard")}
     if "runtime/cgo" in names and not cgo:
@@ -188,7 +189,7 @@ async def _cost(project: Project, service: Service, plan: Plan, target: Target) 
         _write(overlay, json.dumps({"Replace": {source: edited}}).encode())
         times = []
         for number in range(EDITS + 1):
-            _write(edited, _read(source) + b"\nvar goreload_%d = %d\n" % (number, number))
+            _write(edited, contents(source) + b"\nvar goreload_%d = %d\n" % (number, number))
             times.append(await _timed(plan.build(out, f"-overlay={overlay}"), plan.cwd, env))
         return Cost(os.stat(out).st_size, cold, statistics.median(times[1:]))
 
@@ -201,14 +202,6 @@ def _plain(name: str) -> bool:
 def _write(path: str, data: bytes) -> None:
     with open(path, "wb") as file:
         file.write(data)
-
-
-def _read(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError:
-        return b""
 
 
 async def _timed(argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> float:

@@ -158,7 +158,11 @@ class _Reader:
         for source, value in placed:
             for name, part in _mapping(value, self.prefix + path, source).items():
                 names.setdefault(name, []).append((source, part))
-        return {name: self.read(kind, f"{path}.{name}", parts) for name, parts in names.items()}
+        # A name that is null last is taken back; an empty section still is one.
+        kept = {
+            name: parts for name, parts in names.items() if parts[-1][1] is not None or dataclasses.is_dataclass(kind)
+        }
+        return {name: self.read(kind, f"{path}.{name}", parts) for name, parts in kept.items()}
 
 
 def _optional(kind: Any) -> bool:

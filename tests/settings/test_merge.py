@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from goreload_tasks.errors import GoreloadError
@@ -39,6 +39,8 @@ def test_each_value_knows_where_it_came_from() -> None:
 def test_empty_sections_say_nothing_and_null_takes_a_value_back() -> None:
     assert merged({"serve": None, "build": {"tags": None}}).settings.build.tags == ()
     assert merged({"serve": {"port": 80}}, {"serve": {"port": None}}).settings.serve.port is None
+    assert merged({"env": {"A": "1", "B": "2"}}, {"env": {"A": None, "C": None}}).settings.env == {"B": "2"}
+    assert merged({"environments": {"qa": None}}).settings.environments["qa"].tags == ()
 
 
 def test_service_inherits_what_stands_beside_it_and_the_command_line_wins_over_both() -> None:
@@ -152,6 +154,8 @@ ANYTHING = st.recursive(
 
 
 @given(ANYTHING)
+@example({"env": {"serve": None}})
+@settings(max_examples=400)
 def test_whatever_stands_in_a_file_is_settings_or_one_line(values: object) -> None:
     lines = []
     try:

@@ -1,0 +1,81 @@
+"""What a service makes of its sources, by which command, and how its app is started."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from goreload_tasks.build.builder import Job
+from goreload_tasks.build.command import Plan
+from goreload_tasks.build.toolchain import Target
+from goreload_tasks.inputs.headers import overlay
+from goreload_tasks.settings import Settings
+from goreload_tasks.store import Store
+
+
+class Work(Protocol):
+    """What a generation is made into, and by which command."""
+
+    def job(self, generation: int) -> Job: ...
+
+    def binary(self, generation: int) -> str | None: ...
+
+    def tidy(self, running: set[int]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class GoWork:
+    """`go build`, one file per generation. `headers`: those that the go command does not watch."""
+
+    plan: Plan
+    target: Target
+    store: Store
+    scratch: str
+    headers: Callable[[], Mapping[str, frozenset[str]]]
+
+    def job(self, generation: int) -> Job:
+        overlaid = None if self.plan.overlaid else overlay(self.headers(), self.scratch)
+        argv = self.plan.build(self.binary(generation), *([f"-overlay={overlaid}"] if overlaid else []))
+        return Job(argv, self.plan.cwd, {**self.plan.env, "GOTMPDIR": self.scratch})
+
+    def binary(self, generation: int) -> str:
+        return self.store.binary(generation, self.target.name)
+
+    def tidy(self, running: set[int]) -> None:
+        """Forget old binaries, and what a killed go left in its work folder."""
+        self.store.forget(running)
+        for name in os.listdir(self.scratch):
+            shutil.rmtree(os.path.join(self.scratch, name), ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Any command: `watch --run` and `watch --task`. Its output goes straight to the person."""
+
+    argv: tuple[str, ...]
+    cwd: str
+    env: Mapping[str, str]
+    show: Callable[[bytes], None]
+
+    def job(self, generation: int) -> Job:
+        del generation
+        return Job(self.argv, self.cwd, self.env, self.show)
+
+    def binary(self, generation: int) -> None:
+        del generation
+
+    def tidy(self, running: set[int]) -> None:
+        """Nothing is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """How the app of a service is started and stopped."""
+
+    cwd: str
+    args: tuple[str, ...]
+    settings: Settings
+    env: Callable[[], Mapping[str, str]]
