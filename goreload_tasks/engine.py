@@ -105,7 +105,6 @@ class Engine:
             try:
                 for service in self._services:
                     service.begin(self._teller(service), self._start, functools.partial(self._list, service))
-                    self._list(service)
                 self._watch(watcher)
                 while not all(service.state.finished for service in self._services):
                     self._handle(await self._inbox.get(), watcher)

@@ -77,6 +77,7 @@ class Service:
         self._stopping: asyncio.Task[int] | None = None
         self._tail: list[str] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._listed = False
         self._rules: dict[Rule, Flight] = {}
         self._files: dict[str, None] = {}
         self._built: float | None = None
@@ -98,7 +99,9 @@ class Service:
         """
         self._tell, self._start, self._relist = tell, start, relist
         self.handle(cycle.Tick())
-        self.tree.recall(self._window[0])
+        self._listed = not self.tree.recall(self._window[0])
+        if self._listed:
+            relist()
 
     def handle(self, event: cycle.Event) -> None:
         """Let the cycle decide, then do it."""
@@ -199,8 +202,10 @@ class Service:
                 self._report(
                     self._made() if binary else f"done {took(self._results[generation].seconds)}", binary or ""
                 )
+                self._start(self._after())
             case cycle.ShowExit(_, code, retry_in):
                 self._show_exit(code, retry_in)
+                self._start(self._after())
             case cycle.Wake() | cycle.Finish():
                 pass
             case _:
@@ -327,7 +332,8 @@ class Service:
 
     async def _after(self) -> None:
         """After each reload look everywhere: a hint that was lost is found here at the latest."""
-        if self.look():
+        if self.look() or not self._listed:  # what was recalled for the start is asked for again beside the running app
+            self._listed = True
             self._relist()
 
     def _report(self, did: str, result: str) -> None:

@@ -15,11 +15,13 @@ import signal
 import subprocess
 import termios
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-
-import psutil
+from typing import TYPE_CHECKING
 
 from goreload_tasks.app import guardian
 from goreload_tasks.app.output import Lines
+
+if TYPE_CHECKING:
+    import psutil
 
 PARTIAL_AFTER = 0.1
 """Seconds after which the beginning of a line that does not end is shown: a prompt, say."""
@@ -81,6 +83,8 @@ class Group:
             return False
         except PermissionError:  # macOS, when only zombies are left
             pass
+        import psutil  # only when a group outlives its leader: the first build starts without it
+
         return any(_in_group(process, self.pid) for process in psutil.process_iter())
 
     def close(self) -> None:
@@ -104,6 +108,8 @@ class Group:
 
 
 def _in_group(process: psutil.Process, group: int) -> bool:
+    import psutil
+
     with contextlib.suppress(psutil.Error, ProcessLookupError):
         return os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE
     return False

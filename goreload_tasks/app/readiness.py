@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import time
 
-import psutil
-
 PATIENCE = 1.0
 """Seconds after which an app that listens on nothing is taken for one that never will, a worker say."""
 
@@ -17,6 +15,8 @@ LATE = 30.0
 
 def listening(pid: int) -> tuple[int, ...]:
     """The TCP ports on which a process or one of its descendants listens, lowest first."""
+    import psutil  # while the first build runs
+
     ports: set[int] = set()
     with contextlib.suppress(psutil.Error):
         leader = psutil.Process(pid)

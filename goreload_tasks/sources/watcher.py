@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable
-
-from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError
+from typing import TYPE_CHECKING
 
 from goreload_tasks.errors import GoreloadError
+
+if TYPE_CHECKING:
+    from watchfiles._rust_notify import RustNotify
 
 STEP_MS = 5
 """The backend sleeps this long, then reports once nothing new came: latency is one to two steps, at 0.7 % of a core."""
@@ -61,6 +63,8 @@ class Watcher:
             self._thread.join()
 
     def _notify(self, folders: Iterable[str]) -> RustNotify:
+        from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError  # while the first build runs
+
         left = sorted(folders)
         while True:
             try:
