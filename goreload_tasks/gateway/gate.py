@@ -1,0 +1,104 @@
+"""What requests wait on: open, held, failed or crashed, and who is under way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from goreload_tasks.app.panic import Panic
+from goreload_tasks.build.diagnostics import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """This launch of the app serves what is on disk, at this place."""
+
+    launch: int
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A newer generation is coming. `what`: for a person, what is waited for (`the build of main.go`, say)."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """It does not compile, or a rule's command failed (`what` says which; then its output is in the problems)."""
+
+    problems: tuple[Problem, ...]
+    what: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """The app ended by itself. `how`: for a person (`exit code 2`, `SIGSEGV`); `tail`: its last lines of output."""
+
+    how: str
+    tail: tuple[str, ...] = ()
+    panic: Panic | None = None
+
+
+State = Open | Held | Failed | Crashed
+
+
+class Gate:
+    """Lets requests through to the launch that serves what is on disk.
+
+    Args:
+        catch_up: makes sure, at once, that every save which returned before now has been seen; it may call `show`.
+        hold: seconds that a request waits at most.
+    """
+
+    def __init__(self, catch_up: Callable[[], None], hold: float) -> None:
+        self.state: State = Held("the first build")
+        self._catch_up = catch_up
+        self._hold = hold
+        self._changed = asyncio.Event()
+        self._under_way: Counter[int] = Counter()
+        self._left = asyncio.Event()
+
+    def show(self, state: State) -> None:
+        """From now on this is so."""
+        if state != self.state:
+            self.state = state
+            self._changed.set()
+            self._changed = asyncio.Event()
+
+    async def enter(self) -> State:
+        """Wait for a state that is not `Held`, but no longer than the hold; then the `Held` that it still waits for."""
+        self._catch_up()
+        if isinstance(self.state, Held):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(asyncio.get_running_loop().time() + self._hold):
+                    while isinstance(self.state, Held):
+                        await self._changed.wait()
+        return self.state
+
+    @contextlib.contextmanager
+    def under_way(self, launch: int) -> Iterator[None]:
+        """A request is being answered by this launch."""
+        self._under_way[launch] += 1
+        try:
+            yield
+        finally:
+            self._under_way[launch] -= 1
+            if not self._under_way[launch]:
+                del self._under_way[launch]
+                self._left.set()
+                self._left = asyncio.Event()
+
+    async def drained(self, launch: int, patience: float) -> None:
+        """Wait until this launch has nothing to answer any more, but no longer than `patience` seconds."""
+        end = time.monotonic() + patience
+        while self._under_way[launch] and (left := end - time.monotonic()) > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._left.wait()
