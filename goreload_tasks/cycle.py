@@ -125,11 +125,15 @@ class ShowBuilt:
 
 @dataclass(frozen=True, slots=True)
 class ShowExit:
-    """The app ended by itself; `retry_in` seconds until it is started again, or None: held until a change."""
+    """The app ended by itself; `retry_in` seconds until it is started again, or None: held until a change.
+
+    coming: nothing is held, because a newer generation is on its way.
+    """
 
     launch: int
     code: int
     retry_in: float | None
+    coming: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +183,10 @@ class App:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """One service. The next generation is built when it is newer than every build begun so far."""
+    """One service. The next generation is built when it is newer than every build begun so far.
+
+    leaving: where generations overlap, the app that serves until the new one does, and then finishes its requests.
+    """
 
     generation: int = 1
     begun: int = 0
@@ -187,6 +194,7 @@ class State:
     outcome: Outcome | None = None
     good: Outcome | None = None  # the newest binary, whether it runs or not
     app: App | None = None
+    leaving: App | None = None
     launches: int = 0
     quiet_at: float = 0.0  # no swap before
     build_at: float = 0.0  # no build before
@@ -199,11 +207,26 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The settings that decide. `app` False: build only (`watch`)."""
+    """The settings that decide. `app` False: build only (`watch`). `overlap`: start the new one beside the old one."""
 
     reload: Reload
     crash: Crash
     app: bool = True
+    overlap: bool = False
+
+
+def standing(state: State) -> Literal["open", "held", "failed", "ended"]:
+    """What a request finds: an app that is what is on disk, one that comes, a failed build, or an app that ended."""
+    outcome, app = state.outcome, state.app
+    if state.quitting or state.finished:
+        return "held"
+    newest = outcome is not None and outcome.generation == state.generation
+    if newest and outcome is not None and outcome.digest is None:
+        return "failed" if outcome.shown else "held"
+    if app is None:
+        return "ended" if state.held and newest else "held"
+    current = app.phase == "up" and app.generation == state.generation and not app.stale
+    return "open" if current else "held"
 
 
 def step(state: State, event: Event, now: float, policy: Policy) -> tuple[State, tuple[Action, ...]]:
@@ -233,7 +256,7 @@ def observe(state: State, event: Event, now: float, policy: Policy) -> tuple[Sta
             return replace(state, build=None), ()
         case Ready(launch):
             if state.app and state.app.launch == launch and state.app.phase == "starting":
-                return replace(state, app=replace(state.app, phase="up", since=now)), ()
+                state = replace(state, app=replace(state.app, phase="up", since=now))
             return state, ()
         case Exited(launch, code, luck):
             return _exited(state, launch, code, luck, now, policy)
@@ -253,11 +276,15 @@ def _exited(
     state: State, launch: int, code: int, luck: float, now: float, policy: Policy
 ) -> tuple[State, tuple[Action, ...]]:
     app = state.app
+    if state.leaving and state.leaving.launch == launch:
+        return replace(state, leaving=None), ()
     if app is None or app.launch != launch:
         return state, ()
     state = replace(state, app=None)
     if app.phase == "stopping" or state.quitting:
         return state, ()
+    if state.generation > app.generation and not _broken(state):  # its successor is on its way, and not to blame
+        return replace(state, crashes=0), (ShowExit(launch, code, None, coming=True),)
     if code == 0:  # it is done; only crashes count
         return replace(state, held=True), (ShowExit(launch, code, None),)
     calm = app.phase == "up" and now - app.since >= QUIET_MINUTE
@@ -268,13 +295,27 @@ def _exited(
     return state, (ShowExit(launch, code, delay if again else None),)
 
 
+def _broken(state: State) -> bool:
+    outcome = state.outcome
+    return outcome is not None and outcome.generation == state.generation and outcome.digest is None
+
+
 def decide(state: State, now: float, policy: Policy) -> tuple[State, tuple[Action, ...]]:
     """What is missing between what is and what should be."""
     if state.quitting:
         return _quit(state)
+    state, ends = _leave(state)
     state, builds = _build(state, now, policy)
     state, swaps = _swap(state, now, policy)
-    return state, builds + swaps
+    return state, ends + builds + swaps
+
+
+def _leave(state: State) -> tuple[State, tuple[Action, ...]]:
+    """The old app goes as soon as the new one serves."""
+    old = state.leaving
+    if old is None or old.phase == "stopping" or state.app is None or state.app.phase != "up":
+        return state, ()
+    return replace(state, leaving=replace(old, phase="stopping")), (StopApp(old.launch),)
 
 
 def _quit(state: State) -> tuple[State, tuple[Action, ...]]:
@@ -282,10 +323,9 @@ def _quit(state: State) -> tuple[State, tuple[Action, ...]]:
     if state.build and not state.build.cancelled:
         actions.append(CancelBuild(state.build.generation))
         state = replace(state, build=replace(state.build, cancelled=True))
-    if state.app and state.app.phase != "stopping":
-        actions.append(StopApp(state.app.launch))
-        state = _stopping(state)
-    if not state.build and not state.app and not state.finished:
+    state, ends = _end_all(state)
+    actions += ends
+    if not state.build and not state.app and not state.leaving and not state.finished:
         state = replace(state, finished=True)
         actions.append(Finish())
     return state, tuple(actions)
@@ -315,16 +355,10 @@ def _swap(state: State, now: float, policy: Policy) -> tuple[State, tuple[Action
         return _retry(state, now)
     if now < state.quiet_at:
         return state, (Wake(state.quiet_at),)
-    told: tuple[Action, ...] = ()
-    if outcome.digest is None:
-        if not outcome.shown:
-            told = (ShowBroken(outcome.generation),)
-            state = replace(state, outcome=replace(outcome, shown=True))
-        if policy.reload.on_failure == "stop":
-            return (_stopping(state), (*told, StopApp(app.launch))) if app else (state, told)
-    elif not policy.app and not outcome.shown:
-        told = (ShowBuilt(outcome.generation),)
-        state = replace(state, outcome=replace(outcome, shown=True))
+    state, told = _told(state, outcome, policy)
+    if outcome.digest is None and policy.reload.on_failure == "stop":
+        state, ends = _end_all(state)
+        return state, told + ends
     good = state.good
     if not policy.app or good is None or good.digest is None:
         return state, told
@@ -334,10 +368,22 @@ def _swap(state: State, now: float, policy: Policy) -> tuple[State, tuple[Action
             return state, told + retries
         return _launch(state, good.generation, good.digest, now, told)
     if app.stale or app.digest != good.digest:
+        if policy.overlap and app.phase == "up":
+            if state.leaving:  # one old app beside a new one is enough
+                return state, told
+            return _launch(replace(state, leaving=app), good.generation, good.digest, now, told)
         return _stopping(state), (*told, StopApp(app.launch))
     if app.generation < good.generation:
         return replace(state, app=replace(app, generation=good.generation)), (*told, Keep(good.generation))
     return state, told
+
+
+def _told(state: State, outcome: Outcome, policy: Policy) -> tuple[State, tuple[Action, ...]]:
+    """Show once how a build ended; a good one with an app speaks through the app."""
+    if outcome.shown or (outcome.digest is not None and policy.app):
+        return state, ()
+    show = ShowBuilt(outcome.generation) if outcome.digest is not None else ShowBroken(outcome.generation)
+    return replace(state, outcome=replace(outcome, shown=True)), (show,)
 
 
 def _retry(state: State, now: float) -> tuple[State, tuple[Action, ...]]:
@@ -348,6 +394,18 @@ def _retry(state: State, now: float) -> tuple[State, tuple[Action, ...]]:
     if now < state.retry_at:
         return state, (Wake(state.retry_at),)
     return _launch(state, good.generation, good.digest, now, ())
+
+
+def _end_all(state: State) -> tuple[State, tuple[Action, ...]]:
+    """Let no app run on."""
+    ends: tuple[Action, ...] = ()
+    if state.app and state.app.phase != "stopping":
+        ends = (StopApp(state.app.launch),)
+        state = _stopping(state)
+    if state.leaving and state.leaving.phase != "stopping":
+        ends = (*ends, StopApp(state.leaving.launch))
+        state = replace(state, leaving=replace(state.leaving, phase="stopping"))
+    return state, ends
 
 
 def _stopping(state: State) -> State:

@@ -12,7 +12,7 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -86,6 +86,8 @@ class Engine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._listing: dict[str, bool] = {}  # service -> asked for again meanwhile
         self._signal: signal.Signals | None = None
+        self._exact = False
+        self._shared: asyncio.Future[None] | None = None
 
     async def run(self) -> int:
         """Until the person ends it. Returns the exit code: 0, or 128 + the signal that ended it (POSIX 2.8.2).
@@ -106,6 +108,8 @@ class Engine:
                 for service in self._services:
                     service.begin(self._teller(service), self._start, functools.partial(self._list, service))
                 self._watch(watcher)
+                for service in self._services:
+                    await service.open(lambda: self._catch_up(watcher))
                 while not all(service.state.finished for service in self._services):
                     self._handle(await self._inbox.get(), watcher)
             finally:
@@ -117,9 +121,7 @@ class Engine:
             case Happened(service, event):
                 service.handle(event)
             case Hint(paths):
-                for service in self._services:
-                    if service.tree.matters(paths) and service.look(paths):
-                        self._list(service)
+                self._look(paths)
             case Listed(service):
                 again = self._listing.pop(service.name)
                 self._watch(watcher)
@@ -140,6 +142,31 @@ class Engine:
                 raise error
             case _:
                 assert_never(message)
+
+    def _look(self, paths: Sequence[str] = ()) -> None:
+        for service in self._services:
+            if service.tree.matters(paths) and service.look(paths):
+                self._list(service)
+
+    def _catch_up(self, watcher: Watcher) -> Awaitable[None] | None:
+        """See every save that returned before now: what the kernel has queued, or else one look that waiters share."""
+        if self._exact:
+            watcher.read()
+            return None
+        if self._shared is None:
+            loop = asyncio.get_running_loop()
+            self._shared = loop.create_future()
+            loop.call_soon(self._look_for_all)
+        return self._shared
+
+    def _look_for_all(self) -> None:
+        shared, self._shared = self._shared, None
+        assert shared is not None
+        try:
+            self._look()
+        except Exception as error:  # noqa: BLE001 - it belongs to the session, not to a request
+            self._inbox.put_nowait(Failed(error))
+        shared.set_result(None)
 
     def _key(self, meaning: Meaning) -> None:
         if meaning == "clear":
@@ -191,6 +218,7 @@ class Engine:
         """However the session ends, nothing that it started is left."""
         for service in self._services:
             service.kill()
+        await asyncio.gather(*(service.close() for service in self._services))
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -5,30 +5,28 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import signal
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, assert_never
 
 from colorama import Fore
 
 from goreload_tasks import cycle
-from goreload_tasks.app import readiness
-from goreload_tasks.app.process import Group, spawn
+from goreload_tasks.app import panic, readiness
 from goreload_tasks.build.builder import Job, Result, same_file
-from goreload_tasks.build.diagnostics import summary
+from goreload_tasks.build.diagnostics import Problem
 from goreload_tasks.console import Console, took
+from goreload_tasks.gateway.front import Front
+from goreload_tasks.gateway.gate import Crashed, Failed, Held, Open, State
 from goreload_tasks.inputs.tree import Tree
+from goreload_tasks.launch import Launch
+from goreload_tasks.report import Report, exit_name
 from goreload_tasks.settings.schema import Rule
 from goreload_tasks.work import App, Work
 
 PROGRESS_AFTER = 1.0
 """Seconds of a build after which the person sees that it goes on."""
-
-TAIL = 5
-"""Lines shown again of an app that ended by itself."""
-
 
 SELF_WRITES = 10
 """Times that a rule may call for itself by what it writes, as a formatter does, before that is called a loop."""
@@ -48,6 +46,7 @@ class Service:
     Args:
         command: makes the job of a rule.
         check: what was taken for granted at the start, asked once the app is up; what it raises ends the session.
+        front: the port that people know, where it is ours.
     """
 
     def __init__(
@@ -60,6 +59,7 @@ class Service:
         command: Callable[[Rule], Job],
         console: Console,
         check: Callable[[], Coroutine[Any, Any, None]] | None = None,
+        front: Front | None = None,
     ) -> None:
         self.name = name
         self.tree = tree
@@ -70,18 +70,19 @@ class Service:
         self._command = command
         self._check = check
         self._console = console
+        self._front = front
+        self._report = Report(console, name)
         self._job: Job | None = None
         self._results: dict[int, Result] = {}
         self._digests: dict[int, str] = {}
-        self._group: Group | None = None
-        self._stopping: asyncio.Task[int] | None = None
-        self._tail: list[str] = []
+        self._launches: dict[int, Launch] = {}
+        self._ended: Crashed = Crashed("")
         self._timer: asyncio.TimerHandle | None = None
         self._listed = False
+        self._listing = False
         self._rules: dict[Rule, Flight] = {}
-        self._files: dict[str, None] = {}
-        self._built: float | None = None
-        self._url = ""
+        self._refused: dict[Rule, Result] = {}
+        self._advised = False
         self._window = (time.time_ns(), 0)
 
     def begin(
@@ -103,6 +104,17 @@ class Service:
         if self._listed:
             relist()
 
+    async def open(self, catch_up: Callable[[], Awaitable[None] | None]) -> None:
+        """Let requests in; they wait at the gate until the app serves. See `Gate` for the argument."""
+        if self._front:
+            await self._front.open(catch_up)
+            self._show()
+
+    async def close(self) -> None:
+        """Let go of every request."""
+        if self._front:
+            await self._front.close()
+
     def handle(self, event: cycle.Event) -> None:
         """Let the cycle decide, then do it."""
         self.state, actions = cycle.step(self.state, event, time.monotonic(), self._policy)
@@ -114,10 +126,36 @@ class Service:
             self._timer = asyncio.get_running_loop().call_at(min(wakes), self._tell, cycle.Tick())
         for action in actions:
             self._perform(action)
+        self._show()
 
     async def list(self) -> None:
         """Find out anew what the inputs are."""
         await self.tree.list(lambda: self._window[0])
+        self._listing = False
+        self._show()
+
+    def _show(self) -> None:
+        """Let the gate say what is."""
+        if self._front:
+            self._front.show(self._gate())
+
+    def _gate(self) -> State:
+        if self._refused:
+            rule, result = next(iter(self._refused.items()))
+            return Failed((Problem("", 0, 0, result.text.strip() or exit_name(result.code)),), rule.name)
+        if self._rules:
+            return Held(next(iter(self._rules)).name)
+        if self._listing:
+            return Held("the list of its inputs")
+        state = self.state
+        match cycle.standing(state):
+            case "open" if state.app and (launch := self._launches.get(state.app.launch)) and launch.place:
+                return Open(launch.number, *launch.place)
+            case "failed" if state.outcome and state.outcome.generation in self._results:
+                return Failed(self._results[state.outcome.generation].problems)
+            case "ended":
+                return self._ended
+        return Held(f"the build of {self._report.what}" if state.build else f"the app to serve {self._report.what}")
 
     def look(self, paths: Sequence[str] = ()) -> bool:
         """Compare the inputs with what they were, at the paths of a hint or everywhere. True: list them again."""
@@ -125,10 +163,15 @@ class Service:
         for rule, files in finding.rules.items():
             self._begin_rule(rule, files)
         if finding.verdict == "refresh":
-            self._console.say("refresh", f"{finding.files[0]} -> refresh", self.name, changed=finding.files)
+            self._report.refresh(finding.files, self._front is not None)
+            if self._front:
+                self._front.refresh(finding.files)
         elif finding.verdict:
-            self._files |= dict.fromkeys(finding.files)
+            self._report.about(finding.files)
             self.handle(cycle.Changed(finding.verdict))
+        if finding.relist:  # until it is known what the new names mean, nothing is known to be up to date
+            self._listing = True
+            self._show()
         return finding.relist
 
     def _begin_rule(self, rule: Rule, files: tuple[str, ...]) -> None:
@@ -143,37 +186,44 @@ class Service:
             under_way.job.cancel()
         self._rules[rule] = flight = Flight(self._command(rule), again)
         self._start(self._run_rule(rule, flight, files))
+        self._show()
 
     async def _run_rule(self, rule: Rule, flight: Flight, files: tuple[str, ...]) -> None:
         result = await flight.job.run()
         if result.cancelled:
             return
-        what = files[0] + (f" +{len(files) - 1}" if len(files) > 1 else "")
-        if result.code:
-            self._console.raw("output", result.text.rstrip("\n"), self.name, text=result.text)
-            how = self._console.paint(f"{rule.name}: exit code {result.code}", Fore.RED)
-        else:
-            how = self._console.paint(f"{rule.name} {took(result.seconds)}", Fore.GREEN)
-        self._console.say("rule", f"{what} -> {how}", self.name, rule=rule.name, code=result.code)
+        self._report.rule(rule.name, files, result)
         if self.look():  # what it wrote is news; while it counts as under way, to itself it is an echo
             self._relist()
         if self._rules.get(rule) is flight:
             del self._rules[rule]
-            if not result.code and rule.then in ("rebuild", "restart"):
-                self._files |= dict.fromkeys(files)
-                self._tell(cycle.Changed("rebuild" if rule.then == "rebuild" else "restart"))
+            self._refused.pop(rule, None)
+            if result.code:
+                self._refused[rule] = result
+            elif rule.then == "refresh" and self._front:
+                self._front.refresh(files)
+            elif rule.then in ("rebuild", "restart"):
+                self._report.about(files)
+                self.handle(cycle.Changed("rebuild" if rule.then == "rebuild" else "restart"))
+        self._show()
 
     def ask(self, what: Literal["restart", "rebuild", "quit"]) -> None:
         """The person wants a restart, a rebuild or the end."""
-        self._files[f"[{what}]"] = None
+        if what == "quit":
+            for launch in self._launches.values():
+                launch.hurry()
+            if self._front:
+                self._start(self._front.close())
+        else:
+            self._report.about([f"[{what}]"])
         self.handle(cycle.Asked(what))
 
     def kill(self) -> None:
         """End everything at once, without grace."""
         if self._job:
             self._job.kill()
-        if self._group:
-            self._group.signal(signal.SIGKILL)
+        for launch in self._launches.values():
+            launch.kill()
         for flight in self._rules.values():
             flight.job.kill()
 
@@ -187,24 +237,24 @@ class Service:
             case cycle.CancelBuild():
                 if self._job:
                     self._job.cancel()
-            case cycle.StartApp(launch, generation):
-                self._start(self._launch(launch, generation))
-            case cycle.StopApp():
-                self._stop()
+            case cycle.StartApp(number, generation):
+                self._start(self._launch(number, generation))
+            case cycle.StopApp(number):
+                if launch := self._launches.get(number):
+                    launch.stop()
             case cycle.Keep():
-                self._report(self._made(), "same binary, kept")
+                self._report.reload(self._report.made, "same binary, kept")
                 self._start(self._after())
             case cycle.ShowBroken(generation):
                 self._show_broken(self._results[generation])
                 self._start(self._after())
             case cycle.ShowBuilt(generation):
                 binary = self._work.binary(generation)
-                self._report(
-                    self._made() if binary else f"done {took(self._results[generation].seconds)}", binary or ""
-                )
+                did = self._report.made if binary else f"done {took(self._results[generation].seconds)}"
+                self._report.reload(did, binary or "")
                 self._start(self._after())
-            case cycle.ShowExit(_, code, retry_in):
-                self._show_exit(code, retry_in)
+            case cycle.ShowExit():
+                self._show_exit(action)
                 self._start(self._after())
             case cycle.Wake() | cycle.Finish():
                 pass
@@ -221,13 +271,13 @@ class Service:
             self._job = None
             self._window = (self._window[0], time.time_ns())
         self._results = {generation: result}
-        self._work.tidy({self.state.app.generation} if self.state.app else set())
+        self._work.tidy({app.generation for app in (self.state.app, self.state.leaving) if app})
         if result.cancelled:
             self._tell(cycle.Cancelled(generation))
         elif result.code:
             self._tell(cycle.Broken(generation))
         else:
-            self._built = result.seconds
+            self._report.built(result.seconds)
             self._tell(cycle.Built(generation, self._identify(generation)))
 
     def _identify(self, generation: int) -> str:
@@ -255,80 +305,70 @@ class Service:
             self._console.progress(f"         building {time.monotonic() - began:.0f} s")
             await asyncio.sleep(0.5)
 
-    async def _launch(self, launch: int, generation: int) -> None:
+    async def _launch(self, number: int, generation: int) -> None:
         assert self._app is not None
         binary = self._work.binary(generation)
         assert binary is not None
-        began = time.monotonic()
+        self._launches[number] = launch = Launch(
+            number,
+            self._app,
+            self._report,
+            lambda block: self._console.output(self.name, block),
+            self._front,
+            self._console.live and self._console.colour,
+        )
         try:
-            self._group = group = await spawn(
-                [binary, *self._app.args],
-                cwd=self._app.cwd,
-                env=self._app.env(),
-                sink=lambda block: self._console.output(self.name, block),
-                terminal=self._console.live and self._console.colour,
-                partial=True,
-            )
+            code = await launch.run(binary, lambda: self._ready(launch))
         except OSError as error:
-            self._console.say("error", f"cannot start {binary}: {error.strerror}", self.name)
-            self._tell(cycle.Exited(launch, 127))
-            return
-        ready = asyncio.create_task(self._ready(launch, group, began))
-        if self.state.app and self.state.app.phase == "stopping":  # asked to stop while it was being spawned
-            self._stop()
-        try:
-            code = await group.wait()
+            self._report.say("error", f"cannot start {binary}: {error.strerror}")
+            code = 127
         finally:
-            ready.cancel()
-            # Who is being stopped has its grace; what a crashed app leaves in its group ends now, its port with it.
-            await (self._stopping or group.stop(signal.SIGKILL, 1.0))
-            self._group = self._stopping = None
-        self._tail = group.tail
-        self._tell(cycle.Exited(launch, code, random.random()))
+            del self._launches[number]
+        if code:
+            found = panic.parse(launch.tail, self._app.cwd)
+            self._ended = Crashed(exit_name(code), tuple(launch.tail), found)
+        else:
+            self._ended = Crashed("it ended by itself, with exit code 0", tuple(launch.tail))
+        self._tell(cycle.Exited(number, code, random.random()))
 
-    async def _ready(self, launch: int, group: Group, began: float) -> None:
+    async def _ready(self, launch: Launch) -> None:
+        """A launch serves, or is taken for one that never will."""
         assert self._app is not None
         serve = self._app.settings.serve
-        port = await readiness.accepts(group.pid, readiness.PATIENCE, serve.port)
-        if port is not None and serve.ready:
-            await readiness.answers(port, serve.ready)
-        up = f"up {took(time.monotonic() - began)}"
-        self._url = f"http://localhost:{port}" if port else ""
-        group.drain()  # what it said before it served stands above the line that says it does
-        self._report(f"{self._made()}, {up}", self._url or "listens on no port yet")
-        self._tell(cycle.Ready(launch))
+        up = f"up {took(time.monotonic() - launch.since)}"
+        launch.drain()  # what it said before it served stands above the line that says it does
+        self._report.reload(f"{self._report.made}, {up}", self._url(launch) or "listens on no port yet")
+        self._advise(launch)
+        self._tell(cycle.Ready(launch.number))
         await self._after()
         if self._check:
             self._start(self._check())
             self._check = None
-        if port is None:
-            port = await readiness.accepts(group.pid, readiness.LATE, serve.port)
-            if port is not None:
-                self._url = f"http://localhost:{port}"
-                self._console.say("port", f"listens now -> {self._url}", self.name, url=self._url)
-        if port is not None and serve.open and launch == 1:
+        if launch.place is None:
+            launch.place = await launch.later(readiness.LATE)
+            if launch.place is not None:
+                self._report.say("port", f"listens now -> {self._url(launch)}", url=self._url(launch))
+        if launch.place is not None and serve.open and launch.number == 1:
             import webbrowser
 
-            await asyncio.to_thread(webbrowser.open, self._url)
+            await asyncio.to_thread(webbrowser.open, self._url(launch))
 
-    def _stop(self) -> None:
-        if self._group and self._app:
-            stop = self._app.settings.stop
-            how = signal.Signals[f"SIG{stop.signal}"]
-            self._stopping = asyncio.create_task(self._group.stop(how, stop.grace, dump=True))
+    def _url(self, launch: Launch) -> str:
+        if self._front:
+            return self._front.url
+        return f"http://localhost:{launch.place.port}" if launch.place else ""
+
+    def _advise(self, launch: Launch) -> None:
+        """An app that hard-codes its port is served all the same; once, say what would be better."""
+        if launch.elsewhere and not self._advised:
+            self._advised = True
+            self._report.warn(
+                "port",
+                f"the app listens on {launch.place and launch.place.port} and not on its PORT: "
+                "let it read PORT, so that no other program can be in its way",
+            )
 
     # What the person reads.
-
-    def _made(self) -> str:
-        made = "restarted" if self._built is None else f"built {took(self._built)}"
-        self._built = None
-        return made
-
-    def _what(self) -> str:
-        """The file that changed, or the first and how many more."""
-        files = list(self._files) or ["start"]
-        self._files = {}
-        return files[0] + (f" +{len(files) - 1}" if len(files) > 1 else "")
 
     async def _after(self) -> None:
         """After each reload look everywhere: a hint that was lost is found here at the latest."""
@@ -336,37 +376,34 @@ class Service:
             self._listed = True
             self._relist()
 
-    def _report(self, did: str, result: str) -> None:
-        paint = self._console.paint
-        what = self._what()
-        parts = [paint(what, Fore.CYAN), paint(did, Fore.GREEN), *([result] if result else [])]
-        self._console.say("reload", " -> ".join(parts), self.name, changed=what, did=did, result=result)
-
     def _show_broken(self, result: Result) -> None:
-        paint = self._console.paint
-        what = self._what()
         if self._work.binary(0) is None:
-            self._console.say(
-                "failed", f"{what} -> {paint(f'exit code {result.code}', Fore.RED)}, {took(result.seconds)}", self.name
-            )
+            self._report.failed(result.code, result.seconds)
             return
-        self._built = None
-        problems = result.problems
-        for problem in problems:
-            self._console.raw("problem", paint(str(problem), Fore.RED), self.name, text=str(problem))
         still = ""
         if self._policy.app:
             keeps = self._policy.reload.on_failure == "keep" and self.state.app
             still = "; the old program still runs" if keeps else "; nothing runs"
-        text = f"{paint(what, Fore.CYAN)} -> {paint(summary(problems), Fore.RED)}, {took(result.seconds)}{still}"
-        self._console.say("failed", text, self.name, changed=what, problems=[str(problem) for problem in problems])
+        self._report.broken(result.problems, result.seconds, still)
 
-    def _show_exit(self, code: int, retry_in: float | None) -> None:
-        paint = self._console.paint
-        for line in self._tail[-TAIL:]:
-            self._console.raw("tail", paint(f"  | {line}", Fore.RED if code else ""), self.name, text=line)
-        how = f"exit code {code}" if code >= 0 else f"{signal.Signals(-code).name}"
-        then = f"starts again in {took(retry_in)}" if retry_in is not None else "waits for a change"
-        colour = Fore.RED if code else Fore.YELLOW
-        self._files = {}
-        self._console.say("exit", f"{paint(f'the app ended by itself: {how}', colour)}; {then}", self.name, code=code)
+    def _show_exit(self, action: cycle.ShowExit) -> None:
+        then = "waits for a change"
+        if action.coming:
+            then = "its successor is being built"
+        elif action.retry_in is not None:
+            then = f"starts again in {took(action.retry_in)}"
+        self._report.ended(action.code, self._ended.tail, self._ended.panic, then)
+        if busy := readiness.port_in_use(self._ended.tail):
+            self._start(self._name_owner(busy))
+
+    async def _name_owner(self, port: int) -> None:
+        """The app could not have its port: say who has it."""
+        if self._front and port == self._front.port:
+            text = (
+                f"port {port} is serve.port, where requests are held: let the app read PORT, or set serve.mode: direct"
+            )
+        else:
+            who = await asyncio.to_thread(readiness.owner, port)
+            text = f"port {port} is used by {who}; stop it or choose another port" if who else ""
+        if text:
+            self._report.warn("port", text, port=port)

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from goreload_tasks import cycle
 from goreload_tasks.app.process import capture
@@ -16,6 +17,7 @@ from goreload_tasks.build.builder import Job
 from goreload_tasks.console import Console, dry_line
 from goreload_tasks.engine import Engine
 from goreload_tasks.errors import GoreloadError
+from goreload_tasks.gateway.front import Front, bind
 from goreload_tasks.inputs.tree import Tree
 from goreload_tasks.project import Project, drive
 from goreload_tasks.service import Service
@@ -101,6 +103,8 @@ async def _service(
         if app:
             console.raw("dry", dry_line([binary, *argv], project.root, env), settled.name, argv=[binary, *argv])
         return None
+    if app:
+        _mode(settled)
     tree = Tree(project.root, settings, capture, plan, store.listing)
     for rule in settings.rules:
         if rule.command:
@@ -108,10 +112,39 @@ async def _service(
     stack.enter_context(store.lock())
     store.empty()
     work = GoWork(plan, target, store, stack.enter_context(store.scratch()), lambda: tree.headers)
-    policy = cycle.Policy(settings.reload, settings.crash, app)
-    hands = App(project.root, tuple(argv), settings, lambda: project.app_env(settled)) if app else None
+    policy = cycle.Policy(settings.reload, settings.crash, app, settings.serve.overlap)
     check = functools.partial(project.confirm, settled, target) if target.recalled else None
-    return Service(settled.name, work, tree, policy, hands, _commands(project), console, check)
+    if not app:
+        return Service(settled.name, work, tree, policy, None, _commands(project), console, check)
+    mode = _mode(settled)
+    sockets = [] if mode == "direct" else bind(settings)
+    for one in sockets:
+        stack.callback(one.close)
+    front = Front(settings, project.root, sockets) if mode == "proxy" else None
+    listen = sockets[0] if mode == "socket" else None
+    hands = App(project.root, tuple(argv), settings, lambda: project.app_env(settled), mode == "proxy", listen)
+    return Service(settled.name, work, tree, policy, hands, _commands(project), console, check, front)
+
+
+def _mode(settled: Settled) -> Literal["proxy", "socket", "direct"]:
+    """How the app is reached.
+
+    Raises:
+        GoreloadError: the settings do not fit together.
+    """
+    serve, source = settled.settings.serve, settled.sources.get
+    mode = serve.mode if serve.mode != "auto" else "proxy" if serve.port else "direct"
+    if mode != "direct" and serve.port is None:
+        where = source("serve.mode", "default")
+        raise GoreloadError(f"serve.mode = {mode} ({where}): it needs serve.port, the port that people ask; set it")
+    if serve.overlap and mode != "proxy":
+        where = source("serve.overlap", "default")
+        raise GoreloadError(
+            f"serve.overlap = true ({where}): two generations side by side need serve.mode: proxy, not {mode}"
+        )
+    if not serve.bind and mode != "direct":
+        raise GoreloadError(f"serve.bind = [] ({source('serve.bind', 'default')}): name an address to listen on")
+    return mode
 
 
 def _commands(project: Project) -> Callable[[Rule], Job]:

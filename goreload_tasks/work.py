@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -73,9 +74,33 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """How the app of a service is started and stopped."""
+    """How the app of a service is started and stopped.
+
+    variables: read anew at each start. proxied: people ask a port of ours, and each launch has one of its own.
+    listen: the socket that a launch inherits.
+    """
 
     cwd: str
     args: tuple[str, ...]
     settings: Settings
-    env: Callable[[], Mapping[str, str]]
+    variables: Callable[[], Mapping[str, str]]
+    proxied: bool = False
+    listen: socket.socket | None = None
+
+    def env(self) -> dict[str, str]:
+        """Its variables now; behind the proxy each launch gets a PORT of its own."""
+        env = dict(self.variables())
+        if self.proxied:
+            env["PORT"] = str(unused_port())
+        return env
+
+    def port(self, env: Mapping[str, str]) -> int | None:
+        """Where a launch with these variables is expected."""
+        return int(env["PORT"]) if self.proxied else self.settings.serve.port
+
+
+def unused_port() -> int:
+    """A port on which nobody listens now, as the kernel chooses it."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])

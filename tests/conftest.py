@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from goreload_tasks.adopt.scaffold import render
 from goreload_tasks.build.toolchain import find_go
 from tests.driver import Driver
 
@@ -22,6 +26,22 @@ def environment() -> None:
             del os.environ[name]
     go = find_go(os.environ)
     os.environ["PATH"] = os.pathsep.join([os.path.dirname(go), os.environ["PATH"]])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm(environment: None, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Gin and net/http are compiled once, before any test waits for a build: on a fresh machine that takes a minute."""
+    del environment
+    shared = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        shared = shared.parent
+    with open(shared / "warm", "a+", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (shared / "gin").exists():
+            return  # another worker did it
+        render("gin", shared / "gin")
+        with contextlib.suppress(subprocess.CalledProcessError):  # no modules, no Gin: the tests of it will say so
+            subprocess.run(["go", "build", "-o", os.devnull, "."], cwd=shared / "gin", check=True)
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ from goreload_tasks.cycle import (
     StopApp,
     Tick,
     Wake,
+    standing,
     step,
 )
 from goreload_tasks.settings.schema import Crash, Duration, Reload
@@ -205,6 +206,53 @@ def test_end_of_an_earlier_launch_means_nothing() -> None:
     assert state.app
 
 
+def test_app_that_ends_while_its_successor_is_built_is_no_crash_of_the_successor() -> None:
+    state, told = play([*serving(), (10, Changed("rebuild")), (10.1, Exited(1, 2)), (11, Built(2, "b"))])
+    assert told[3:] == [[StartBuild(2)], [ShowExit(1, 2, None, coming=True)], [StartApp(2, 2)]]
+    assert state.crashes == 0
+
+
+def test_overlap_starts_the_new_app_first_and_stops_the_old_one_when_it_serves() -> None:
+    policy = Policy(Reload(), Crash(), overlap=True)
+    events = [*serving(), (10, Changed("rebuild")), (11, Built(2, "b")), (11.1, Ready(2)), (11.2, Exited(1, 0))]
+    state, told = play(events, policy)
+    assert told[3:] == [[StartBuild(2)], [StartApp(2, 2)], [StopApp(1)], []]
+    assert standing(state) == "open"
+    assert state.leaving is None
+
+
+def test_overlap_keeps_the_old_app_when_the_new_one_ends_before_it_serves() -> None:
+    policy = Policy(Reload(), Crash(), overlap=True)
+    events = [*serving(), (10, Changed("rebuild")), (11, Built(2, "b")), (11.1, Exited(2, 1))]
+    state, told = play(events, policy)
+    assert told[-1] == [ShowExit(2, 1, None)]
+    assert state.leaving
+    assert standing(state) == "ended"
+    state, actions = step(state, Asked("quit"), 12, policy)
+    assert actions == (StopApp(1),)
+
+
+@pytest.mark.parametrize(
+    ("events", "found"),
+    [
+        ([(0, Tick())], "held"),
+        ([(0, Tick()), (1, Built(1, "a"))], "held"),
+        (serving(), "open"),
+        ([*serving(), (10, Changed("rebuild"))], "held"),
+        ([*serving(), (10, Changed("restart"))], "held"),
+        ([*serving(), (10, Changed("rebuild")), (10.05, Broken(2))], "held"),
+        ([*serving(), (10, Changed("rebuild")), (11, Broken(2))], "failed"),
+        ([*serving(), (10, Changed("rebuild")), (11, Broken(2)), (12, Changed("rebuild"))], "held"),
+        ([*serving(), (10, Changed("rebuild")), (11, Built(2, "a"))], "open"),
+        ([*serving(), (10, Exited(1, 1))], "ended"),
+        ([*serving(), (10, Exited(1, 1)), (11, Changed("rebuild"))], "held"),
+        ([*serving(), (10, Asked("quit"))], "held"),
+    ],
+)
+def test_what_a_request_finds(events: list[tuple[float, Event]], found: str) -> None:
+    assert standing(play(events)[0]) == found
+
+
 # Properties: a little world answers the actions in any order that processes could.
 
 
@@ -227,6 +275,9 @@ class World:
 
     def tell(self, event: Event) -> None:
         self.state, actions = step(self.state, event, self.now, self.policy)
+        if standing(self.state) == "open":
+            assert self.state.app
+            assert self.running[self.state.app.launch] == self.disk, "the gate is open to old code"
         wakes = [action.at for action in actions if isinstance(action, Wake)]
         self.wake = min(wakes) if wakes else None
         for action in actions:
@@ -245,13 +296,13 @@ class World:
                 assert generation in self.building
                 self.cancelling.add(generation)
             case StartApp(launch, generation):
-                assert not self.running, "two apps at once"
+                assert len(self.running) <= self.policy.overlap, "one app too many at once"
                 assert launch not in self.running
                 self.running[launch] = self.binaries[generation]
             case StopApp(launch):
                 assert launch in self.running
                 assert launch not in self.stopping, "stopped twice"
-                assert self.quiet(), "swap inside the quiet window"
+                assert self.policy.overlap or self.quiet(), "swap inside the quiet window"
                 self.stopping.add(launch)
             case Keep() | ShowBroken():
                 assert self.quiet(), "swap inside the quiet window"
@@ -318,12 +369,13 @@ MOVES = st.lists(
     st.sampled_from(["on-change", "backoff"]),
     st.sampled_from([0.0, 0.15, 0.6]),
     st.sampled_from([0.0, 2.0]),
+    st.booleans(),
 )
 def test_over_any_history_the_newest_generation_that_compiles_runs_in_the_end(
-    moves: list[tuple[str, object, object]], restart: str, debounce: float, cooldown: float
+    moves: list[tuple[str, object, object]], restart: str, debounce: float, cooldown: float, overlap: bool
 ) -> None:
     crash = Crash(restart="backoff" if restart == "backoff" else "on-change")
-    world = World(Policy(Reload(Duration(debounce), Duration(cooldown)), crash))
+    world = World(Policy(Reload(Duration(debounce), Duration(cooldown)), crash, overlap=overlap))
     world.tell(Tick())
     newest_good = 1
     for name, first, second in moves:

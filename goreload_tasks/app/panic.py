@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -21,3 +22,8 @@ class Panic:
 
     message: str
     frames: tuple[Frame, ...]
+
+
+def parse(lines: Sequence[str], root: str) -> Panic | None:
+    """The panic in a program's last lines."""
+    return None

@@ -12,6 +12,7 @@ import fcntl
 import os
 import pty
 import signal
+import socket
 import subprocess
 import termios
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -161,6 +162,10 @@ class _Reader:
             self._sink(self.lines.close())
 
 
+_INHERIT = ("/bin/sh", "-c", 'LISTEN_PID=$$; export LISTEN_PID; exec "$@" 3<&0 0</dev/null', "sh")
+"""Only the process itself knows its pid before it runs, so a shell sets LISTEN_PID and becomes the app."""
+
+
 async def spawn(
     argv: Sequence[str],
     *,
@@ -169,23 +174,27 @@ async def spawn(
     sink: Callable[[bytes], None],
     terminal: bool = False,
     partial: bool = False,
+    listen: socket.socket | None = None,
 ) -> Group:
     """Start a command in a group of its own; stdin is empty, stdout and stderr go to `sink` in blocks of whole lines.
 
     Args:
         terminal: it finds a terminal at its stdout, so that it colours as it would without us.
         partial: lines that do not end are passed on after a moment too.
+        listen: a socket that it inherits as descriptor 3 (LISTEN_FDS, sd_listen_fds(3)).
 
     Raises:
         OSError: the command cannot be started.
     """
+    if listen is not None:
+        argv, env = [*_INHERIT, *argv], {**env, "LISTEN_FDS": "1"}
     ours, theirs = _terminal_pair() if terminal else os.pipe()
     try:
         process = await asyncio.create_subprocess_exec(
             *argv,
             cwd=cwd,
             env=env,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if listen is None else listen.fileno(),
             stdout=theirs,
             stderr=theirs,
             start_new_session=True,

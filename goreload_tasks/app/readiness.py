@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import re
+import socket
 import time
+from collections.abc import Sequence
+from typing import NamedTuple
 
 PATIENCE = 1.0
 """Seconds after which an app that listens on nothing is taken for one that never will, a worker say."""
@@ -13,23 +18,120 @@ LATE = 30.0
 """Seconds for which its port is still looked for after that, calmly."""
 
 
-def listening(pid: int) -> tuple[int, ...]:
-    """The TCP ports on which a process or one of its descendants listens, lowest first."""
+OTHER = 1.0
+"""Seconds that an app which listens elsewhere has for listening on its PORT too, before it is taken at its word."""
+
+
+_LISTEN = re.compile(r"listen tcp[46]? \S*:(\d+): bind")
+
+
+class Place(NamedTuple):
+    """Where a server is reached from this machine."""
+
+    host: str
+    port: int
+
+
+def reached(ip: str, port: int) -> Place:
+    """How a listening address is reached: one that stands for all (unspecified) by the loopback."""
+    if ip in ("", "0.0.0.0", "::", "::ffff:0.0.0.0"):
+        return Place("127.0.0.1", port)
+    return Place(ip.removeprefix("::ffff:"), port)
+
+
+def listening(pid: int) -> tuple[Place, ...]:
+    """Where a process or one of its descendants listens on TCP, the lowest port first."""
     import psutil  # while the first build runs
 
-    ports: set[int] = set()
+    places: set[Place] = set()
     with contextlib.suppress(psutil.Error):
         leader = psutil.Process(pid)
         for process in [leader, *leader.children(recursive=True)]:
             with contextlib.suppress(psutil.Error):
                 for connection in process.net_connections("tcp"):
-                    if connection.status == psutil.CONN_LISTEN:
-                        ports.add(connection.laddr.port)
-    return tuple(sorted(ports))
+                    if connection.status == psutil.CONN_LISTEN and len(connection.laddr) == 2:
+                        places.add(reached(connection.laddr.ip, connection.laddr.port))
+    return tuple(sorted(places, key=lambda place: (place.port, place.host)))
 
 
-async def accepts(pid: int, patience: float, wanted: int | None = None) -> int | None:
-    """The port on which the app accepts connections; None when there is none after `patience` seconds.
+def owner(port: int) -> str | None:
+    """Who listens on a port, for a person: its pid and command; None: nobody, or somebody we may not see."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+                command = " ".join(psutil.Process(connection.pid).cmdline())
+                return f"pid {connection.pid} ({command[:100]})"
+    return None
+
+
+def port_in_use(lines: Sequence[str]) -> int | None:
+    """The port that an app could not have, from what Go says of it (package net: `listen tcp :8080: bind: ...`)."""
+    for line in lines:
+        if "address already in use" in line and (match := _LISTEN.search(line)):
+            return int(match[1])
+    return None
+
+
+async def found(pid: int, wanted: int) -> Place:
+    """Wait until the app listens on its PORT; one that listens elsewhere only is found there after a moment."""
+    pause, elsewhere, look = 0.001, 0.0, 0.0
+    while True:
+        if _connects(wanted):
+            return Place("127.0.0.1", wanted)
+        now = time.monotonic()
+        if now >= look:
+            look = now + 0.1
+            places = await asyncio.to_thread(listening, pid)
+            here = next((place for place in places if place.port == wanted), None)
+            if here:
+                return here
+            if places and not elsewhere:
+                elsewhere = now
+            if places and now - elsewhere > OTHER:
+                return places[0]
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.2, 0.02)
+
+
+def _connects(port: int) -> bool:
+    with socket.socket() as one:
+        one.settimeout(0.2)
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
+async def taken(pid: int, listen: socket.socket) -> None:
+    """Wait until a process of the app polls the socket that it inherited: what its runtime does before it accepts."""
+    number = os.fstat(listen.fileno()).st_ino
+    pause = 0.001
+    while not await asyncio.to_thread(_polls, pid, number):
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, 0.02)
+
+
+def _polls(pid: int, inode: int) -> bool:
+    """Is the socket of this inode registered with an epoll descriptor of the process (proc(5), fdinfo)? Linux."""
+    import psutil
+
+    if not os.path.isdir("/proc/self/fdinfo"):
+        return True  # elsewhere it cannot be seen; connections wait in the backlog
+    with contextlib.suppress(psutil.Error):
+        leader = psutil.Process(pid)
+        for process in [leader, *leader.children(recursive=True)]:
+            with contextlib.suppress(OSError, psutil.Error):
+                base = f"/proc/{process.pid}"
+                for fd in os.listdir(f"{base}/fd"):
+                    if os.readlink(f"{base}/fd/{fd}") == "anon_inode:[eventpoll]":
+                        with open(f"{base}/fdinfo/{fd}", encoding="ascii") as file:
+                            watched = [line.split()[1] for line in file if line.startswith("tfd:")]
+                        if any(os.readlink(f"{base}/fd/{one}") == f"socket:[{inode}]" for one in watched):
+                            return True
+    return False
+
+
+async def accepts(pid: int, patience: float, wanted: int | None = None) -> Place | None:
+    """Where the app accepts connections; None when nowhere after `patience` seconds.
 
     A socket that listens accepts: the kernel completes connections before the app has asked for them (listen(2)).
 
@@ -39,11 +141,9 @@ async def accepts(pid: int, patience: float, wanted: int | None = None) -> int |
     deadline = time.monotonic() + patience
     pause = 0.001
     while True:
-        ports = listening(pid)
-        if wanted in ports:
-            return wanted
-        if ports:
-            return ports[0]
+        places = listening(pid)
+        if places:
+            return next((place for place in places if place.port == wanted), places[0])
         left = deadline - time.monotonic()
         if left <= 0:
             return None
@@ -51,20 +151,21 @@ async def accepts(pid: int, patience: float, wanted: int | None = None) -> int |
         pause = min(pause * 1.5, 0.25 if patience > PATIENCE else 0.02)
 
 
-async def answers(port: int, path: str) -> None:
+async def answers(place: Place, path: str) -> None:
     """Wait until GET `path` is answered with a 2xx status."""
     pause = 0.005
-    while not await _asked(port, path):
+    while not await _asked(place, path):
         await asyncio.sleep(pause)
         pause = min(pause * 1.5, 0.2)
 
 
-async def _asked(port: int, path: str) -> bool:
+async def _asked(place: Place, path: str) -> bool:
     with contextlib.suppress(OSError, TimeoutError, ValueError, IndexError):
         async with asyncio.timeout(5):
-            reader, writer = await asyncio.open_connection("localhost", port)
+            reader, writer = await asyncio.open_connection(*place)
             try:
-                writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n".encode())
+                head = f"GET {path} HTTP/1.1\r\nHost: localhost:{place.port}\r\nConnection: close\r\n\r\n"
+                writer.write(head.encode())
                 status = await reader.readline()
                 return 200 <= int(status.split()[1]) < 300
             finally:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from goreload_tasks.app.panic import Panic
@@ -53,11 +53,12 @@ class Gate:
     """Lets requests through to the launch that serves what is on disk.
 
     Args:
-        catch_up: makes sure, at once, that every save which returned before now has been seen; it may call `show`.
+        catch_up: makes sure that every save which returned before now has been seen, and has been shown here; what
+            it cannot do at once it gives back to be awaited.
         hold: seconds that a request waits at most.
     """
 
-    def __init__(self, catch_up: Callable[[], None], hold: float) -> None:
+    def __init__(self, catch_up: Callable[[], Awaitable[None] | None], hold: float) -> None:
         self.state: State = Held("the first build")
         self._catch_up = catch_up
         self._hold = hold
@@ -74,7 +75,8 @@ class Gate:
 
     async def enter(self) -> State:
         """Wait for a state that is not `Held`, but no longer than the hold; then the `Held` that it still waits for."""
-        self._catch_up()
+        if (seen := self._catch_up()) is not None:
+            await seen
         if isinstance(self.state, Held):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout_at(asyncio.get_running_loop().time() + self._hold):

@@ -13,7 +13,7 @@ from goreload_tasks.settings.merge import VARIABLES, Layer, unknown
 from goreload_tasks.settings.schema import DEFAULTS, Settings
 
 PREFIX = "GORELOAD_"
-RESERVED = ("EDITOR", "TEST_")
+RESERVED = ("TEST_", "MARK")
 """Variables of the tool, or of its tests, that are no settings."""
 
 _LEVELS = ("system", "user", "project", "runtime", "collection", "env", "overrides", "modifications")

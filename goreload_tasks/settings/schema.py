@@ -72,10 +72,21 @@ class Crash:
 
 @dataclass(frozen=True, slots=True)
 class Serve:
-    mode: Literal["auto", "direct"] = "auto"
+    """How the app is reached.
+
+    mode: auto is proxy when a port is set, else direct. overlap: the new app starts beside the old one (proxy only).
+    hold: the longest wait of a request for a newer generation. bind: addresses to listen on. allowed_hosts: names
+    beside the local ones that a Host header may have; `*` is any.
+    """
+
+    mode: Literal["auto", "proxy", "socket", "direct"] = "auto"
     port: Port | None = None
     ready: str | None = None
+    overlap: bool = False
     open: bool = False
+    hold: Duration = Duration(30.0)
+    bind: tuple[str, ...] = ("127.0.0.1", "::1")
+    allowed_hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +122,8 @@ class Settings:
     crash: Crash = Crash()
     serve: Serve = Serve()
     rules: tuple[Rule, ...] = ()
+    editor: str = "vscode://file/{path}:{line}:{column}"
+    """A link to a place in a file, for the error pages."""
 
 
 DEFAULTS: Mapping[str, object] = {
@@ -120,7 +133,6 @@ DEFAULTS: Mapping[str, object] = {
 
 PLANNED = {
     "build.direct": "direct building comes with a later version",
-    "serve.overlap": "overlapping generations come with the proxy, in a later version",
 }
 """Settings of the published design that this version does not honour: refused, never silently ignored."""
 

@@ -57,6 +57,9 @@ class Watcher:
             self._stop.set()
         self._stop, self._thread, self.folders = stop, thread, folders
 
+    def read(self) -> None:
+        """What was reported is told from the thread; whoever must know more looks."""
+
     def close(self) -> None:
         if self._stop and self._thread:
             self._stop.set()

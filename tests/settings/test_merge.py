@@ -84,8 +84,8 @@ def test_service_inherits_what_stands_beside_it_and_the_command_line_wins_over_b
         ({1: 2}, "goreload: the name 1 (file 1) is not a text; put it in quotes"),
         ({"services": ["a"]}, "services = ['a'] (file 1): expected a section with names and values"),
         (
-            {"serve": {"overlap": True}},
-            "serve.overlap (file 1): overlapping generations come with the proxy, in a later version; remove it",
+            {"build": {"direct": "auto"}},
+            "build.direct (file 1): direct building comes with a later version; remove it",
         ),
     ],
 )

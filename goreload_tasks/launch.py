@@ -1,0 +1,170 @@
+"""One run of the app: from its spawn until its whole group is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from goreload_tasks.app import readiness
+from goreload_tasks.app.process import Group, spawn
+from goreload_tasks.app.readiness import Place
+from goreload_tasks.report import Report
+from goreload_tasks.work import App
+
+LEAST_GRACE = 0.5
+"""Seconds that an app has for its end when finishing its requests has used up the whole grace."""
+
+SLOW = 10.0
+"""Seconds after which the person is told that the app does not serve yet."""
+
+
+class Face(Protocol):
+    """What stands between an app and the people who ask; the launch tells it when to let go."""
+
+    async def drained(self, launch: int, patience: float) -> None: ...
+
+    def cut(self, launch: int) -> None: ...
+
+
+class Launch:
+    """A run of the app.
+
+    Args:
+        number: of this launch.
+        sink: takes what it prints.
+        face: lets its requests be finished before it is stopped; None: nobody stands before it.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        app: App,
+        report: Report,
+        sink: Callable[[bytes], None],
+        face: Face | None,
+        terminal: bool,
+    ) -> None:
+        self.number = number
+        self.place: Place | None = None
+        self.elsewhere = False  # it listens, but not on the PORT that it was given
+        self.since = time.monotonic()
+        self._app = app
+        self._report = report
+        self._sink = sink
+        self._face = face
+        self._terminal = terminal
+        self._group: Group | None = None
+        self._stopping: asyncio.Task[int] | None = None
+        self._asked = False
+        self._hurried = asyncio.Event()
+
+    async def run(self, binary: str, ready: Callable[[], Awaitable[None]]) -> int:
+        """Start it, tell when it serves, and wait until it is gone. Returns its exit code, negative for a signal.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        env = self._app.env()
+        wanted = self._app.port(env)
+        self._group = group = await spawn(
+            [binary, *self._app.args],
+            cwd=self._app.cwd,
+            env=env,
+            sink=self._sink,
+            terminal=self._terminal,
+            partial=True,
+            listen=self._app.listen,
+        )
+        serving = asyncio.create_task(self._serving(group, wanted, ready))
+        if self._asked:  # to stop, while it was being spawned
+            self._begin_stop()
+        try:
+            code = await group.wait()
+        finally:
+            serving.cancel()
+            # Who is being stopped has its grace; what a crashed app leaves in its group ends now, its port with it.
+            await (self._stopping or group.stop(signal.SIGKILL, 1.0))
+        if serving.done() and not serving.cancelled() and (error := serving.exception()):
+            raise error
+        return code
+
+    @property
+    def tail(self) -> list[str]:
+        """Its last lines of output."""
+        return self._group.tail if self._group else []
+
+    async def later(self, patience: float) -> Place | None:
+        """Where it listens after all; None: nowhere after `patience` seconds."""
+        return (
+            await readiness.accepts(self._group.pid, patience, self._app.settings.serve.port) if self._group else None
+        )
+
+    def drain(self) -> None:
+        """Pass on what it has printed up to now."""
+        if self._group:
+            self._group.drain()
+
+    def stop(self) -> None:
+        """End it: its requests first, then the signal, the grace period, and SIGKILL."""
+        self._asked = True
+        if self._group and not self._stopping:
+            self._begin_stop()
+
+    def hurry(self) -> None:
+        """No request is waited for any more."""
+        self._hurried.set()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.hurry()
+        if self._group:
+            self._group.signal(signal.SIGKILL)
+
+    def _begin_stop(self) -> None:
+        self._stopping = asyncio.create_task(self._stop())
+
+    async def _stop(self) -> int:
+        assert self._group is not None
+        stop = self._app.settings.stop
+        began = time.monotonic()
+        if self._face:
+            await self._until_hurried(self._face.drained(self.number, stop.grace))
+            self._face.cut(self.number)
+        left = max(stop.grace - (time.monotonic() - began), min(stop.grace, LEAST_GRACE))
+        return await self._group.stop(signal.Signals[f"SIG{stop.signal}"], left, dump=True)
+
+    async def _until_hurried(self, wait: Awaitable[None]) -> None:
+        tasks = {asyncio.ensure_future(wait), asyncio.ensure_future(self._hurried.wait())}
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+
+    async def _serving(self, group: Group, wanted: int | None, ready: Callable[[], Awaitable[None]]) -> None:
+        serve = self._app.settings.serve
+        slow = asyncio.get_running_loop().call_later(SLOW, self._slow)
+        try:
+            if self._app.listen is not None:
+                await readiness.taken(group.pid, self._app.listen)
+                host, port = self._app.listen.getsockname()[:2]
+                self.place = Place(host, port)
+            elif self._app.proxied:
+                assert wanted is not None
+                self.place = await readiness.found(group.pid, wanted)
+                self.elsewhere = self.place.port != wanted
+            else:
+                self.place = await readiness.accepts(group.pid, readiness.PATIENCE, serve.port)
+            if self.place and serve.ready:
+                await readiness.answers(self.place, serve.ready)
+        finally:
+            slow.cancel()
+        await ready()
+
+    def _slow(self) -> None:
+        serve = self._app.settings.serve
+        what = f"GET {serve.ready} is not answered with 2xx" if serve.ready and self.place else "it listens on no port"
+        for line in self.tail[-5:]:
+            self._report.say("tail", f"  | {line}")
+        self._report.warn("slow", f"the app is not ready after {SLOW:.0f} s: {what}; waiting on")
