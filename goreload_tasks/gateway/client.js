@@ -1,0 +1,205 @@
+/* Keeps a page equal to the app that made it. All tabs of an origin share one stream: the tab that holds the lock
+   reads it and tells the others, so that the page keeps its six connections. */
+(() => {
+  'use strict';
+  const script = document.currentScript;
+  if (!script || self.origin === 'null' || !window.EventSource) return;
+  const NAME = 'goreload';
+  const key = Symbol.for(NAME);
+  const stamp = (text) => text?.split(' ').map((part, n) => (n ? +part : part));
+  // A page that swaps its own body runs this again: then only what it was made by is new.
+  if (window[key]) return window[key](stamp(script.dataset.made));
+
+  let made = stamp(script.dataset.made); // [run, launch, refreshes]; none: the page is our own, about an error
+  const { method } = script.dataset;
+  const at = (name) => new URL(name, script.src).href;
+  let due = false; // only a reload makes this page the newest
+  let host, root, main, closed, look;
+  if (!made) [root, main] = [document.body, document.querySelector('main')];
+
+  // What is seen. Only text and attributes of ours are made: no markup is parsed (Trusted Types).
+
+  const build = (node) => {
+    if (typeof node === 'string') return document.createTextNode(node);
+    const [name, attributes, children] = node;
+    const element = document.createElement(name);
+    for (const [attribute, value] of Object.entries(attributes)) element.setAttribute(attribute, value);
+    element.append(...children.map(build));
+    return element;
+  };
+
+  const copy = async (text) => {
+    if (navigator.clipboard) return navigator.clipboard.writeText(text);
+    const field = document.createElement('textarea'); // not a secure context: a machine in the same network, say
+    field.value = text;
+    document.documentElement.append(field);
+    field.select();
+    document.execCommand('copy');
+    field.remove();
+  };
+
+  const clicked = async ({ target }) => {
+    if (target.closest('.close')) return close();
+    const button = target.closest('[data-copy]');
+    if (!button) return;
+    await copy(button.dataset.copy);
+    button.textContent = 'copied';
+    setTimeout(() => (button.textContent = 'copy'), 1000);
+  };
+
+  const show = async (view) => {
+    const next = build(view);
+    if (main?.isEqualNode(next) || closed?.isEqualNode(next)) return;
+    if (made && !host) {
+      if (window.frameElement) return; // the page around it shows it
+      host = document.createElement('goreload-overlay');
+      const shadow = host.attachShadow({ mode: 'closed' });
+      root = build(['div', { class: 'shade' }, [['button', { type: 'button', class: 'close' }, ['close (Esc)']]]]);
+      root.addEventListener('click', clicked);
+      shadow.append(root);
+      look = look || fetch(at('look.css')).then((answer) => answer.text());
+      const sheet = new CSSStyleSheet(); // style-src does not speak of these
+      main = next;
+      root.append(main);
+      sheet.replaceSync(await look);
+      shadow.adoptedStyleSheets = [sheet];
+      if (host) document.documentElement.append(host);
+      return;
+    }
+    main.replaceWith(next);
+    main = next;
+  };
+
+  const hide = () => {
+    host?.remove();
+    if (made) host = main = closed = undefined;
+  };
+
+  const close = () => {
+    const seen = main;
+    hide();
+    closed = seen;
+  };
+
+  const status = (text) => {
+    const line = main?.querySelector('.status');
+    if (line) line.textContent = text;
+  };
+
+  // What is so.
+
+  const reload = () => {
+    try {
+      sessionStorage.setItem(NAME, JSON.stringify([location.href, scrollX, scrollY]));
+    } catch {}
+    location.reload();
+  };
+
+  const refresh = async (files) => {
+    const ends = (url, file) => new URL(url).pathname.endsWith('/' + file.split('/').pop());
+    const ours = (url) => url.startsWith(location.origin + '/');
+    const loaded = performance.getEntriesByType('resource').map((entry) => entry.name);
+    const changed = loaded.filter((url) => ours(url) && files.some((file) => ends(url, file)));
+    // What the browser keeps of them is replaced first, also for imports and for later loads.
+    await Promise.all([...new Set(changed)].map((url) => fetch(url, { cache: 'reload' }).catch(() => {})));
+    const links = [...document.querySelectorAll('link[rel~=stylesheet]')].filter((link) => ours(link.href));
+    if (!files.every((file) => file.endsWith('.css')) || links.some((link) => link.integrity)) return true;
+    const named = links.filter((link) => files.some((file) => ends(link.href, file)));
+    for (const link of named.length ? named : links) {
+      const url = new URL(link.href);
+      url.searchParams.set(NAME, Date.now());
+      const next = link.cloneNode();
+      next.href = url.href;
+      next.onload = next.onerror = () => link.remove(); // never without one: no flash
+      link.after(next);
+    }
+  };
+
+  const take = async (event) => {
+    if (event.kind === 'held') {
+      closed = undefined;
+      return status(`Waiting for ${event.what} ...`);
+    }
+    if (event.view) await show(event.view);
+    if (!made) {
+      if (event.kind !== 'open') return;
+      if (method === 'GET') return reload();
+      return status(`Mended. Reload this page to send the ${method} again.`);
+    }
+    const [run, launch, refreshes] = made;
+    if (event.run !== run || event.launch > launch) due = true;
+    else if (event.refreshes > refreshes) {
+      made = [run, launch, event.refreshes];
+      const missed = event.refreshed.filter(([number]) => number > refreshes);
+      const files = missed.flatMap(([, names]) => names);
+      if (missed.length < event.refreshes - refreshes || (await refresh(files))) due = true;
+    }
+    if (event.kind !== 'open') return;
+    hide();
+    if (!due) return;
+    due = false;
+    made = [event.run, event.launch, event.refreshes]; // should the reload be refused, the next launch asks again
+    reload();
+  };
+
+  // How it is known.
+
+  let stop, channel, stream, last, timer;
+
+  const follow = () => {
+    stream = new EventSource(at('events'));
+    stream.onmessage = ({ data }) => {
+      last = JSON.parse(data);
+      channel?.postMessage(last);
+      take(last).catch(() => {});
+    };
+    stream.onerror = () => {
+      last = undefined; // of a tool that is gone, perhaps
+      if (stream.readyState === EventSource.CLOSED) timer = setTimeout(follow, 2000);
+    };
+  };
+
+  const shared = navigator.locks && window.BroadcastChannel;
+
+  const start = () => {
+    if (stop) return;
+    stop = new AbortController();
+    if (!shared) return follow();
+    channel = new BroadcastChannel(NAME);
+    channel.onmessage = ({ data }) => {
+      if (data !== 'hello') take(data).catch(() => {});
+      else if (last) channel.postMessage(last);
+    };
+    channel.postMessage('hello');
+    const { signal } = stop;
+    const held = () => new Promise((done) => {
+      signal.addEventListener('abort', done);
+      follow();
+    });
+    navigator.locks.request(NAME, { signal }, held).catch(() => {});
+  };
+
+  const end = () => {
+    stop?.abort();
+    channel?.close();
+    stream?.close();
+    clearTimeout(timer);
+    stop = channel = stream = last = undefined;
+  };
+
+  window[key] = (newer) => (made = newer ?? made);
+  if (!made) root.addEventListener('click', clicked);
+  addEventListener('keydown', ({ key }) => key === 'Escape' && host && close(), true);
+  addEventListener('pagehide', end); // a page that holds a lock or a stream cannot be kept for "back"
+  addEventListener('pageshow', ({ persisted }) => persisted && start());
+  // Without a lock each tab has a stream of its own: then only those that are seen.
+  if (!shared) document.addEventListener('visibilitychange', () => (document.hidden ? end() : start()));
+  addEventListener('load', () => {
+    try {
+      const [href, left, top] = JSON.parse(sessionStorage.getItem(NAME)) ?? [];
+      sessionStorage.removeItem(NAME);
+      if (href === location.href) scrollTo({ left, top, behavior: 'instant' });
+    } catch {}
+  });
+  start();
+})();
