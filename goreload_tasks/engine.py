@@ -20,11 +20,16 @@ from goreload_tasks import cycle
 from goreload_tasks.app.guardian import guard
 from goreload_tasks.console import Console
 from goreload_tasks.service import Service
+from goreload_tasks.sources import Nothing, Source
+from goreload_tasks.sources.inotify import Inotify, LimitError
 from goreload_tasks.sources.keyboard import HELP, Meaning, keys
 from goreload_tasks.sources.watcher import Watcher
 
 PATIENCE = 0.7
 """Seconds of stopping after which the person is told what it waits for."""
+
+BEAT = 0.5
+"""Seconds between two looks everywhere while not everything can be watched."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -85,8 +90,10 @@ class Engine:
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listing: dict[str, bool] = {}  # service -> asked for again meanwhile
+        self._watched: frozenset[str] = frozenset()
+        self._beat: asyncio.TimerHandle | None = None
         self._signal: signal.Signals | None = None
-        self._exact = False
+        self._source: Source = Nothing()
         self._shared: asyncio.Future[None] | None = None
 
     async def run(self) -> int:
@@ -98,8 +105,8 @@ class Engine:
         loop = asyncio.get_running_loop()
         with contextlib.ExitStack() as stack:
             stack.enter_context(guard())
-            watcher = Watcher(lambda paths: self._hinted(loop, paths), self._poll)
-            stack.callback(watcher.close)
+            self._source = self._choose(loop)
+            stack.callback(self._source.close)
             for number in SIGNALS:
                 loop.add_signal_handler(number, self._inbox.put_nowait, Signalled(number))
                 stack.callback(loop.remove_signal_handler, number)
@@ -107,16 +114,16 @@ class Engine:
             try:
                 for service in self._services:
                     service.begin(self._teller(service), self._start, functools.partial(self._list, service))
-                self._watch(watcher)
+                self._watch()
                 for service in self._services:
-                    await service.open(lambda: self._catch_up(watcher))
+                    await service.open(self._catch_up)
                 while not all(service.state.finished for service in self._services):
-                    self._handle(await self._inbox.get(), watcher)
+                    self._handle(await self._inbox.get())
             finally:
                 await self._end()
         return 128 + self._signal if self._signal else 0
 
-    def _handle(self, message: Message, watcher: Watcher) -> None:
+    def _handle(self, message: Message) -> None:
         match message:
             case Happened(service, event):
                 service.handle(event)
@@ -124,9 +131,9 @@ class Engine:
                 self._look(paths)
             case Listed(service):
                 again = self._listing.pop(service.name)
-                self._watch(watcher)
+                self._watch()
                 # What happened before the new watch stood is found by looking.
-                if service.look() or again:
+                if service.listed(again):
                     self._list(service)
             case Key(meaning):
                 self._key(meaning)
@@ -144,28 +151,34 @@ class Engine:
                 assert_never(message)
 
     def _look(self, paths: Sequence[str] = ()) -> None:
+        if not paths or not self._watched.isdisjoint(paths):
+            self._watch()  # a folder went or came: first watch what stands there now, then look at it
         for service in self._services:
             if service.tree.matters(paths) and service.look(paths):
                 self._list(service)
 
-    def _catch_up(self, watcher: Watcher) -> Awaitable[None] | None:
+    def _look_now(self, paths: Iterable[str] = ()) -> None:
+        """Outside the inbox: what is found counts before anything that waits there."""
+        try:
+            self._look(tuple(paths))
+        except Exception as error:  # noqa: BLE001 - it belongs to the session, not to whoever asked for the look
+            self._inbox.put_nowait(Failed(error))
+
+    def _catch_up(self) -> Awaitable[None] | None:
         """See every save that returned before now: what the kernel has queued, or else one look that waiters share."""
-        if self._exact:
-            watcher.read()
+        if self._source.exact and not self._beat:
+            self._source.read()
             return None
         if self._shared is None:
             loop = asyncio.get_running_loop()
             self._shared = loop.create_future()
-            loop.call_soon(self._look_for_all)
+            loop.call_soon(self._look_shared)
         return self._shared
 
-    def _look_for_all(self) -> None:
+    def _look_shared(self) -> None:
         shared, self._shared = self._shared, None
+        self._look_now()
         assert shared is not None
-        try:
-            self._look()
-        except Exception as error:  # noqa: BLE001 - it belongs to the session, not to a request
-            self._inbox.put_nowait(Failed(error))
         shared.set_result(None)
 
     def _key(self, meaning: Meaning) -> None:
@@ -177,8 +190,26 @@ class Engine:
             for service in self._services:
                 service.ask(meaning)
 
-    def _watch(self, watcher: Watcher) -> None:
-        watcher.watch(frozenset[str]().union(*(service.tree.folders for service in self._services)))
+    def _choose(self, loop: asyncio.AbstractEventLoop) -> Source:
+        if self._poll:
+            return Nothing()
+        return Inotify(self._look_now) if sys.platform == "linux" else Watcher(lambda paths: self._hinted(loop, paths))
+
+    def _watch(self) -> None:
+        """Watch what the services depend on; while the system does not let us, look at a beat."""
+        self._watched = frozenset[str]().union(*(service.tree.folders for service in self._services))
+        limit: LimitError | None = None
+        try:
+            self._source.watch(self._watched)
+        except LimitError as reached:
+            limit = reached
+        if limit and not self._beat:
+            self._console.say("limit", f"{limit}; until then all is looked at every {BEAT} s")
+        if self._beat:
+            self._beat.cancel()
+        loop = asyncio.get_running_loop()
+        looks = limit or self._poll
+        self._beat = loop.call_later(BEAT, self._inbox.put_nowait, Hint()) if looks else None
 
     def _slow_end(self) -> None:
         self._console.say("stopping", "stopping; Ctrl-C again ends it without grace")
@@ -216,6 +247,8 @@ class Engine:
 
     async def _end(self) -> None:
         """However the session ends, nothing that it started is left."""
+        if self._beat:
+            self._beat.cancel()
         for service in self._services:
             service.kill()
         await asyncio.gather(*(service.close() for service in self._services))

@@ -131,8 +131,17 @@ class Service:
     async def list(self) -> None:
         """Find out anew what the inputs are."""
         await self.tree.list(lambda: self._window[0])
-        self._listing = False
+
+    def listed(self, again: bool) -> bool:
+        """The new inputs are watched: look for what happened before. True: list them again.
+
+        Args:
+            again: it was asked for meanwhile.
+        """
+        self._listing = again
+        again |= self.look()
         self._show()
+        return again
 
     def _show(self) -> None:
         """Let the gate say what is."""

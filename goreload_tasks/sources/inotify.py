@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import ctypes
 
 SETTLE = 0.02
-"""Seconds that half a save is kept back: an editor that renames, creates, writes and syncs a file is soon done, and a
-build begun before that would read a file that is absent or empty. What is whole (closed, renamed to) is told at once."""
+"""Seconds that half a save is kept back. An editor that renames, creates, writes and syncs a file is soon done, and a
+build begun before would read one that is absent or empty. What is whole (closed, or renamed to) is told at once."""
 
 REST = 0.002
 """Least seconds between two hints: a checkout of thousands of files becomes some hundred hints, each of many paths."""
@@ -43,6 +43,7 @@ SELF_MOVED = 0x800
 UNMOUNTED = 0x2000
 OVERFLOW = 0x4000
 IGNORED = 0x8000
+FOLDER = 0x40000000
 ONLY_FOLDERS = 0x01000000
 NO_UNLINKED = 0x04000000
 
@@ -68,7 +69,7 @@ ELSEWHERE = MOVED_FROM | MOVED_TO | CREATED | DELETED
 ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 
 
-class Limit(GoreloadError):
+class LimitError(GoreloadError):
     """No more can be watched until the person raises a limit of the kernel."""
 
 
@@ -79,6 +80,8 @@ class Inotify:
         hint: called with paths at which something happened; nothing: look everywhere. A watched folder that went, or
             whose path leads elsewhere now, is among them; its watch is set anew by the next `watch`.
     """
+
+    exact = True
 
     def __init__(self, hint: Callable[[Iterable[str]], None]) -> None:
         self.folders: frozenset[str] = frozenset()
@@ -100,9 +103,9 @@ class Inotify:
         """Watch exactly these folders from now on. Absent ones are left out, and tried again the next time.
 
         Raises:
-            Limit: no more watches, or no descriptor; what could be watched is. The next call tries again.
+            LimitError: no more watches, or no descriptor; what could be watched is. The next call tries again.
         """
-        if folders == self.folders:
+        if folders == self.folders == self._watches.keys():
             return
         if self._fd < 0:
             self._fd = _open()
@@ -188,23 +191,29 @@ class Inotify:
                 break
         seen = 0
         lost: set[str] = set()
+        moved: set[str] = set()
         for (watch, name), mask in merged.items():
             seen |= mask
-            lost |= self._note(watch, name, mask)
-        if lost:
-            # Also what is below: it went with the folder, and no event of its own says so.
-            gone = {folder for folder in self.folders if not lost.isdisjoint(_upwards((folder,)))}
+            self._note(watch, name, mask, lost, moved)
+        if moved:
+            below = tuple(os.path.join(path, "") for path in moved)
+            moved |= {folder for folder in self.folders if folder.startswith(below)}
+        if gone := self.folders & (lost | moved):
             self.folders -= gone
             self._pending |= dict.fromkeys(sorted(gone))
         return bool(seen & WHOLE)
 
-    def _note(self, watch: int, name: bytes, mask: int) -> set[str]:
-        """Note one event. Returns the paths that lead elsewhere now."""
+    def _note(self, watch: int, name: bytes, mask: int, lost: set[str], moved: set[str]) -> None:
+        """Note one event; gather the paths that lead elsewhere now.
+
+        Args:
+            moved: those that took with them what is below; no event says so of that.
+        """
         if mask & OVERFLOW:
             # Which watches went is lost too: the next `watch` makes sure of each.
             self._everywhere = True
             self.folders = frozenset()
-            return set()
+            return
         folders = self._paths.get(watch, ())  # none: it was left, these are the last events
         paths = [os.path.join(folder, os.fsdecode(name)) for folder in folders] if name else folders
         self._pending |= dict.fromkeys(paths)
@@ -212,16 +221,19 @@ class Inotify:
             self._paths.pop(watch, None)
             for folder in folders:
                 del self._watches[folder]
-            return set(folders)
-        if mask & SELF_MOVED:
-            return set(folders)
-        return {path for path in paths if path in self._above} if mask & ELSEWHERE else set()
+            lost.update(folders)
+        elif mask & SELF_MOVED:
+            moved.update(folders)
+        elif mask & ELSEWHERE:
+            # A folder that was made or deleted was empty; one that was moved, and a symlink, may lead to anything.
+            empty = mask & FOLDER and not mask & (MOVED_FROM | MOVED_TO)
+            (lost if empty else moved).update(path for path in paths if path in self._above)
 
     def _add(self, folder: str) -> int:
         """Watch a folder. Returns 0, or why it cannot be.
 
         Raises:
-            Limit: no more watches.
+            LimitError: no more watches.
         """
         import ctypes
 
@@ -230,7 +242,7 @@ class Inotify:
         if self._watches.get(folder, watch) != watch:
             self._leave(folder)
         if code in (errno.ENOSPC, errno.ENOMEM):
-            raise Limit(
+            raise LimitError(
                 f"cannot watch {folder}: the limit of watches is reached; "
                 "raise it: sysctl fs.inotify.max_user_watches=524288"
             )
@@ -255,7 +267,7 @@ def _open() -> int:
     """A new inotify descriptor.
 
     Raises:
-        Limit: there are too many.
+        LimitError: there are too many.
     """
     import ctypes
 
@@ -263,7 +275,7 @@ def _open() -> int:
     if fd >= 0:
         return fd
     code = ctypes.get_errno()
-    raise Limit(
+    raise LimitError(
         f"cannot watch: {os.strerror(code)}; raise the limit: "
         + ("ulimit -n, or " if code == errno.EMFILE else "")
         + "sysctl fs.inotify.max_user_instances=512"
@@ -295,7 +307,8 @@ def _upwards(folders: Iterable[str]) -> set[str]:
     """The folders and all that is above them."""
     found: set[str] = set()
     for folder in folders:
-        while folder not in found:
-            found.add(folder)
-            folder = os.path.dirname(folder)
+        path = folder
+        while path not in found:
+            found.add(path)
+            path = os.path.dirname(path)
     return found

@@ -1,4 +1,4 @@
-"""Where files change, from the operating system: the only user of watchfiles.
+"""Where files change, from any operating system: the only user of watchfiles.
 
 What it tells is a hint: the snapshot says what really changed. So a new set of folders needs no care about events lost
 in between; whoever changes the set looks once more afterwards.
@@ -23,7 +23,6 @@ BATCH_MS = 50
 """Longest time that a batch may grow; the quiet window is the cycle's, not the watcher's."""
 
 TIMEOUT_MS = 60_000
-POLL_MS = 300
 
 
 class Watcher:
@@ -31,31 +30,37 @@ class Watcher:
 
     Args:
         hint: called in another thread with paths at which something happened; nothing: look everywhere.
-        poll: look at the files instead of being told by the operating system.
     """
 
-    def __init__(self, hint: Callable[[Iterable[str]], None], poll: bool) -> None:
+    exact = False
+
+    def __init__(self, hint: Callable[[Iterable[str]], None]) -> None:
         self._hint = hint
-        self._poll = poll
         self._stop: threading.Event | None = None
         self._thread: threading.Thread | None = None
-        self.folders: frozenset[str] = frozenset()
+        self._seen: dict[str, tuple[int, int]] = {}
 
     def watch(self, folders: frozenset[str]) -> None:
         """Watch these folders from now on; the old watch ends when the new one stands. Absent ones are left out.
 
+        A folder that was made anew in the place of another is another: the backend would stay with the old one.
+
         Raises:
             GoreloadError: the limit of watches is reached.
         """
-        if folders == self.folders:
+        seen = {folder: identity for folder in folders if (identity := _identity(folder))}
+        if seen == self._seen:
             return
-        notify = self._notify(folders)
+        notify = self._notify(seen)
         stop = threading.Event()
         thread = threading.Thread(target=self._run, args=(notify, stop), name="watcher", daemon=True)
         thread.start()
         if self._stop:
             self._stop.set()
-        self._stop, self._thread, self.folders = stop, thread, folders
+        self._stop, self._thread, self._seen = stop, thread, seen
+
+    def read(self) -> None:
+        """Nothing: it is told in steps, from a thread of its own."""
 
     def read(self) -> None:
         """What was reported is told from the thread; whoever must know more looks."""
@@ -71,7 +76,7 @@ class Watcher:
         left = sorted(folders)
         while True:
             try:
-                return RustNotify(left, False, self._poll, POLL_MS, False, False)
+                return RustNotify(left, False, False, 0, False, False)
             except FileNotFoundError:  # a folder went while the watch was being set up
                 left = [folder for folder in left if os.path.isdir(folder)]
             except PermissionError as error:
@@ -99,4 +104,13 @@ class Watcher:
 
     def _renew(self, stop: threading.Event) -> None:
         if not stop.is_set():
-            self._run(self._notify(self.folders), stop)
+            self._run(self._notify(self._seen), stop)
+
+
+def _identity(folder: str) -> tuple[int, int] | None:
+    """Which folder it is, whatever it is called; None: it is not there."""
+    try:
+        status = os.stat(folder)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
