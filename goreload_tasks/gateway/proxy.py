@@ -1,0 +1,501 @@
+"""The development proxy: HTTP/1.1 passed on as it was read, through the gate, to the launch that serves.
+
+One upstream connection belongs to each client connection, so a connection means to the app what it means directly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import ParamSpec
+
+from goreload_tasks.gateway.framing import Forever, Framing, Length, Malformed
+from goreload_tasks.gateway.gate import Gate, Open, State
+from goreload_tasks.gateway.http import (
+    HEAD_END,
+    REPLAYABLE,
+    Head,
+    download,
+    fitted,
+    for_a_page,
+    forwarded,
+    is_a_page,
+    plain,
+    relocated,
+    replaced,
+    tunnels,
+    upload,
+)
+
+P = ParamSpec("P")
+
+OWN = "/.goreload/"
+"""Paths that are ours."""
+
+BLOCK = 64 * 1024
+"""Bytes read at once; the stream limit that a listener must give its readers, too."""
+MAX_HEAD = 1024 * 1024
+TRIES = 3
+"""Launches that one request is given to at most."""
+DEATH = 1.0
+"""Seconds in which the gate learns that a launch has died."""
+LINGER = 0.5
+"""Seconds that a client may go on sending before we close; closing at once would reset it under our answer."""
+SOON = 0.05
+"""Seconds before the client of a request is watched: most answers are there before that is worth a task."""
+
+
+class Gone(Exception):  # noqa: N818 - it is the app that is gone
+    """The app closed the connection, or refused it, and nothing of its answer was passed on.
+
+    Args:
+        reason: for a person.
+        sent: the app may have acted on the request.
+        stale: the connection had served before, so the app may have closed it for being idle.
+    """
+
+    def __init__(self, reason: str, sent: bool = True, stale: bool = False) -> None:
+        super().__init__(reason)
+        self.sent = sent
+        self.stale = stale
+
+
+class Source:
+    """What comes in on a connection; what was read too far is held for the next who reads."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self.held = b""
+        self._reader = reader
+
+    async def read(self) -> bytes:
+        """The next block; empty at the end. Raises OSError when the connection was reset."""
+        if self.held:
+            return self.take()
+        return await self._reader.read(BLOCK)
+
+    async def fill(self) -> bool:
+        """Hold another block; false at the end."""
+        block = await self._reader.read(BLOCK)
+        self.held += block
+        return bool(block)
+
+    async def head(self) -> bytes:
+        """Up to and with the empty line; empty at the end. Raises OSError, and Malformed when it is too long."""
+        seen = 0
+        while True:
+            if self.held[:1] in (b"\r", b"\n"):  # RFC 9112 2.2
+                self.held = self.held.lstrip(b"\r\n")
+            if found := HEAD_END.search(self.held, seen):
+                head, self.held = self.held[: found.end()], self.held[found.end() :]
+                return head
+            if len(self.held) > MAX_HEAD:
+                raise Malformed("the head is too long", 431)
+            seen = max(0, len(self.held) - 2)
+            if not await self.fill():
+                return b""
+
+    def take(self) -> bytes:
+        """What is held, now the caller's."""
+        block, self.held = self.held, b""
+        return block
+
+    @property
+    def ended(self) -> bool:
+        """There is nothing more to read."""
+        return not self.held and (self._reader.at_eof() or self._reader.exception() is not None)
+
+
+@dataclass(slots=True)
+class Upstream:
+    """A connection to the app."""
+
+    launch: int
+    source: Source
+    writer: asyncio.StreamWriter
+    used: bool = False
+
+
+class Proxy:
+    """Serves client connections.
+
+    Args:
+        gate: says which launch a request goes to, and counts what is under way.
+        port: the port that people use; redirects to the app's own one are turned to it.
+        refuse: the whole answer to a request that no launch serves. Its body is left out for HEAD.
+        lost: the whole answer, for a reason, when the app broke off a request that must not be sent twice.
+        tag: given the head of an answer with HTML, what to append to the page; empty: it stays as it is.
+        control: serves a request whose path begins with `/.goreload/`; its body is still to be read.
+        hosts: is this value of Host one of ours? Any other page could be reading us (DNS rebinding).
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        *,
+        port: Callable[[], int],
+        refuse: Callable[[State, Head], bytes],
+        lost: Callable[[str], bytes],
+        tag: Callable[[Head], bytes],
+        control: Callable[[Head, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+        hosts: Callable[[str], bool],
+    ) -> None:
+        self.gate = gate
+        self.port = port
+        self.refuse = refuse
+        self.lost = lost
+        self.tag = tag
+        self.control = control
+        self.hosts = hosts
+        # The loop holds a task that waits on a half-closed connection weakly, so it could be collected.
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One client connection; for `asyncio.start_server`."""
+        task: asyncio.Task[None] | None = asyncio.current_task()
+        assert task
+        self._tasks.add(task)
+        connection = Connection(self, task, reader, writer)
+        try:
+            await connection.run()
+            writer.close()
+            await writer.wait_closed()
+        except OSError:
+            pass  # the client is gone: there is nobody to tell
+        finally:
+            connection.drop()
+            writer.transport.abort()
+            self._tasks.discard(task)
+
+    async def close(self) -> None:
+        """End every connection at once, also those that stream."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class Connection:
+    """One client's connection: request after request."""
+
+    def __init__(
+        self, proxy: Proxy, task: asyncio.Task[None], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.proxy = proxy
+        self.task = task
+        self.client = Source(reader)
+        self.writer = writer
+        peer = writer.get_extra_info("peername")
+        self.peer = str(peer[0]) if peer else ""
+        self.upstream: Upstream | None = None
+        self.sent: asyncio.StreamWriter | None = None  # who has the whole request, and learns that the client ended
+        self.ended = False  # the client sends nothing more; it may still listen
+        self.malformed: Malformed | None = None  # what the helper found in the body
+        # The only other one who reads the client: it sends the body, then sees whether the client goes away.
+        self.helper: asyncio.Task[None] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+
+    async def run(self) -> None:
+        """Until one side ends it; raises OSError when the client is gone."""
+        try:
+            while await self._turn():
+                pass
+        except Malformed as error:
+            self._malformed(error)
+        self.drop()
+        if self.writer.is_closing():
+            return
+        half_close(self.writer)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER):
+                while await self.client.read():
+                    pass
+
+    def drop(self) -> None:
+        """Leave the app; a request under way is cancelled there."""
+        if self.upstream:
+            self.upstream.writer.transport.abort()
+            self.upstream = None
+
+    # -- one request ---------------------------------------------------------------------------------------------
+
+    async def _turn(self) -> bool:
+        """One request and its answer. False: the connection is at its end."""
+        raw = await self.client.head()
+        if not raw:
+            return False
+        head = Head.request(raw)
+        body = upload(head)
+        if head.host is not None and not self.proxy.hosts(head.host):
+            return await self._reply(plain(403, f"{head.host} is no host of this server"), head, body)
+        if head.path.startswith(OWN):
+            await self._control(head)
+            return False
+        self.timer = asyncio.get_running_loop().call_later(SOON, self._help, self._watch)
+        try:
+            return await self._forward(head, body)
+        finally:
+            await self._alone()
+            self.sent = None
+
+    async def _forward(self, head: Head, body: Framing) -> bool:
+        """Through the gate, as often as it takes."""
+        replayable = body.done and head.method in REPLAYABLE
+        reason = ""
+        for _ in range(TRIES):
+            state = await self.proxy.gate.enter()
+            if not isinstance(state, Open):
+                return await self._reply(self.proxy.refuse(state, head), head, body)
+            try:
+                # Counted before the connection is there: between the two the gate could see nobody and stop the app.
+                with self.proxy.gate.under_way(state.launch):
+                    return await self._exchange(head, body, await self._reach(state))
+            except Gone as gone:
+                self.drop()
+                if self.malformed:
+                    raise self.malformed from None
+                reason = str(gone)
+                if not await self._again(state, gone, replayable):
+                    break
+        return await self._reply(self.proxy.lost(reason), head, body)
+
+    async def _again(self, state: Open, gone: Gone, replayable: bool) -> bool:
+        """May the request go through the gate again? Waits until the gate knows of a death."""
+        if gone.sent and not replayable:
+            return False
+        if gone.stale:
+            return True
+        if gone.sent and self.proxy.gate.state == state:
+            # A handler that panics closes its connection too; the app lives, and would only panic again.
+            with contextlib.suppress(Gone):
+                await self._reach(state)
+                return False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DEATH):
+                while self.proxy.gate.state == state:  # noqa: ASYNC110 - the gate wakes only those that it holds
+                    await asyncio.sleep(0.01)
+        return True
+
+    async def _reach(self, state: Open) -> Upstream:
+        """The connection to this launch, a new one if need be; raises Gone."""
+        upstream = self.upstream
+        if upstream and upstream.launch == state.launch and not upstream.source.ended:
+            return upstream
+        self.drop()
+        try:
+            reader, writer = await asyncio.open_connection(state.host, state.port, limit=BLOCK)
+        except OSError as error:
+            raise Gone(f"{state.host}:{state.port}: {error.strerror or error}", sent=False) from None
+        self.upstream = Upstream(state.launch, Source(reader), writer)
+        return self.upstream
+
+    async def _exchange(self, head: Head, body: Framing, upstream: Upstream) -> bool:
+        """The request to the app and its answer back; raises Gone, and Malformed for the request."""
+        stale, upstream.used = upstream.used, True
+        if head.method == "PRI":  # HTTP/2 without an upgrade (RFC 9113 3.3)
+            upstream.writer.write(head.raw)
+            return await self._tunnel(upstream)
+        await self._send(head, body, upstream)
+        try:
+            answer = await self._final(upstream, stale)
+            page = is_a_page(answer) and for_a_page(head)
+            tail = self.proxy.tag(answer) if page else b""
+            framing = download(head.method, answer, tail)
+        except Malformed as error:
+            self.drop()
+            return await self._reply(self.proxy.lost(f"the app's answer is not HTTP/1.1: {error}"), head, body)
+        await self._pass(self._head(head, answer, framing, tail), framing, upstream)
+        if tunnels(head.method, answer):
+            return await self._tunnel(upstream)
+        if not framing.done or isinstance(framing, Forever) or not (answer.persistent and head.persistent):
+            return False
+        if not body.done:  # an early answer; the connection goes on behind the rest of the request
+            await self._alone()
+            if self.malformed:
+                raise self.malformed
+            await self._push(body, upstream)
+        if upstream.source.held:  # nobody asked for that, so it must not be the next answer
+            self.drop()
+        return body.done
+
+    async def _send(self, head: Head, body: Framing, upstream: Upstream) -> None:
+        """The head and what is here of the body; the helper sends the rest."""
+        first = forwarded(head, self.peer)
+        if not body.done:
+            await self._alone()
+            first += body.feed(self.client.take())
+            self.client.held = body.rest
+        upstream.writer.write(first)
+        self.sent = upstream.writer
+        if not body.done:
+            self._help(self._upload, body, upstream)
+        elif self.ended:
+            half_close(upstream.writer)
+
+    async def _final(self, upstream: Upstream, stale: bool) -> Head:
+        """The answer that is not interim (RFC 9110 15.2); those are passed on. Raises Gone and Malformed."""
+        while True:
+            try:
+                raw = await upstream.source.head()
+            except OSError as error:
+                raise Gone(f"the app closed the connection: {error.strerror or error}", stale=stale) from None
+            if not raw:
+                raise Gone("the app closed the connection without an answer", stale=stale)
+            answer = Head.answer(raw)
+            if answer.status >= 200 or answer.status == 101:
+                return answer
+            self.writer.write(raw)
+            await self.writer.drain()
+
+    def _head(self, head: Head, answer: Head, framing: Framing, tail: bytes) -> bytes:
+        """The answer's head as the client gets it."""
+        raw = answer.raw
+        if "location" in answer.fields and self.upstream:
+            host, inner = self.upstream.writer.get_extra_info("peername")[:2]
+            asked = (head.host or "").rpartition(":")[0] or head.host or ""
+            names = {"localhost", "127.0.0.1", "[::1]", host, f"[{host}]", asked.lower()}
+            raw = relocated(answer, names, inner, self.proxy.port())
+        if tail and isinstance(framing, Length) and framing.left:
+            raw = replaced(raw, "Content-Length", str(framing.left + len(tail)))
+        return raw
+
+    async def _pass(self, head: bytes, framing: Framing, upstream: Upstream) -> None:
+        """The answer to the client, as it comes. The framing is not done afterwards if the app broke off."""
+        try:
+            self.writer.write(head + framing.feed(upstream.source.take()))
+            while not framing.done:
+                await self.writer.drain()
+                try:
+                    block = await upstream.source.read()
+                except OSError:
+                    reset(self.writer)
+                    return
+                if not block:
+                    self.writer.write(framing.end())
+                    return
+                self.writer.write(framing.feed(block))
+        except Malformed:  # too late for words
+            reset(self.writer)
+            return
+        upstream.source.held = framing.rest
+        await self.writer.drain()
+
+    # -- while the app answers -----------------------------------------------------------------------------------
+
+    def _help(self, work: Callable[P, Coroutine[None, None, None]], *args: P.args, **named: P.kwargs) -> None:
+        self.helper = asyncio.get_running_loop().create_task(work(*args, **named))
+
+    async def _alone(self) -> None:
+        """From here on nobody else reads the client."""
+        if self.timer:
+            self.timer.cancel()
+            self.timer = None
+        if self.helper:
+            self.helper.cancel()
+            await asyncio.wait([self.helper])
+            self.helper = None
+
+    async def _watch(self) -> None:
+        """See the client go away. When it sent the next request already, not before that one's turn, like net/http."""
+        try:
+            if not self.client.held and not await self.client.fill():
+                self.ended = True
+                if self.sent:
+                    half_close(self.sent)
+        except OSError:
+            self.task.cancel()
+
+    async def _upload(self, body: Framing, upstream: Upstream) -> None:
+        """Send the request's body, then watch."""
+        try:
+            await self._push(body, upstream)
+        except OSError:
+            self.task.cancel()
+        except Malformed as error:
+            self.malformed = error
+            upstream.writer.transport.abort()
+        else:
+            await self._watch()
+
+    async def _push(self, body: Framing, upstream: Upstream) -> None:
+        """The body to the app, until one of them ends; raises OSError when the client is gone, and Malformed."""
+        while not body.done and (block := await self.client.read()):
+            upstream.writer.write(body.feed(block))
+            self.client.held = body.rest
+            try:
+                await upstream.writer.drain()
+            except OSError:  # whoever reads the answer sees it too
+                return
+
+    async def _tunnel(self, upstream: Upstream) -> bool:
+        """Bytes both ways until both ended; one that breaks off breaks the other."""
+        await self._alone()
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(_pump(self.client, upstream.writer))
+                both.create_task(_pump(upstream.source, self.writer))
+        except* OSError:
+            reset(self.writer)
+            reset(upstream.writer)
+        return False
+
+    # -- what we answer ourselves --------------------------------------------------------------------------------
+
+    async def _reply(self, answer: bytes, head: Head, body: Framing) -> bool:
+        """An answer of ours. The connection stays if what is left of the request is small and sure to come."""
+        await self._alone()
+        if not body.done:
+            body.feed(self.client.take())
+            self.client.held = body.rest
+        small = body.done or (isinstance(body, Length) and body.left <= BLOCK and "expect" not in head.fields)
+        keep = small and head.persistent and head.version == "HTTP/1.1"
+        self.writer.write(fitted(answer, head.method, keep))
+        await self.writer.drain()
+        while keep and not body.done and (block := await self.client.read()):
+            body.feed(block)
+            self.client.held = body.rest
+        return keep and body.done
+
+    def _malformed(self, error: Malformed) -> None:
+        """Nobody knows where the next request begins, so this is the last answer."""
+        self.writer.write(fitted(plain(error.status, str(error)), "", keep=False))
+
+    async def _control(self, head: Head) -> None:
+        """A request for us, with a reader that has what we have read too far."""
+        reader = asyncio.StreamReader(limit=BLOCK)
+        feeder = asyncio.get_running_loop().create_task(_feed(self.client, reader))
+        try:
+            await self.proxy.control(head, reader, self.writer)
+        finally:
+            feeder.cancel()
+            await asyncio.wait([feeder])
+
+
+async def _pump(source: Source, writer: asyncio.StreamWriter) -> None:
+    while block := await source.read():
+        writer.write(block)
+        await writer.drain()
+    half_close(writer)
+
+
+async def _feed(source: Source, reader: asyncio.StreamReader) -> None:
+    with contextlib.suppress(OSError):
+        while block := await source.read():
+            reader.feed_data(block)
+    reader.feed_eof()
+
+
+def half_close(writer: asyncio.StreamWriter) -> None:
+    """Send nothing more; go on reading."""
+    with contextlib.suppress(OSError):  # the peer is gone already
+        writer.write_eof()
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Break off, so that the peer cannot take what it has for all there is."""
+    with contextlib.suppress(OSError):
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
