@@ -60,7 +60,9 @@ def owner(port: int) -> str | None:
 
     with contextlib.suppress(psutil.Error):
         for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            if not connection.pid or connection.status != psutil.CONN_LISTEN or not connection.laddr:
+                continue
+            if connection.laddr.port == port:
                 command = " ".join(psutil.Process(connection.pid).cmdline())
                 return f"pid {connection.pid} ({command[:100]})"
     return None

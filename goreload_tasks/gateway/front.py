@@ -120,6 +120,7 @@ class Front:
         """
         # The first build is under way by now: what only requests need is loaded beside it.
         from goreload_tasks.gateway.browser import Browsers
+        from goreload_tasks.gateway.http import plain
         from goreload_tasks.gateway.page import answer
         from goreload_tasks.gateway.proxy import Proxy
 
@@ -128,10 +129,14 @@ class Front:
         browsers = Browsers(root, editor)
         proxy = Proxy(
             gate,
-            port=self.port,
+            port=lambda: self.port,
             refuse=lambda state, head: answer(state, head.get("accept"), head.method, root, editor),
-            tag=lambda head: browsers.tag(head.values("content-security-policy")),
-            control=browsers.control,
+            lost=lambda reason: plain(502, f"{reason}; the request may have been acted on, so it was not sent again"),
+            mark=browsers.stamp,
+            tag=lambda head, mark: browsers.tag(head.fields.get("content-security-policy", ()), mark),
+            control=lambda head, reader, writer: browsers.control(
+                head.target, head.method, {name: ", ".join(head.fields[name]) for name in head.fields}, reader, writer
+            ),
             hosts=lambda host: allowed(host, serve.allowed_hosts, serve.bind),
         )
         servers = [await asyncio.start_server(proxy.serve, sock=one, limit=LIMIT) for one in self._sockets]

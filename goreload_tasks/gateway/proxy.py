@@ -127,7 +127,8 @@ class Proxy:
         port: the port that people use; redirects to the app's own one are turned to it.
         refuse: the whole answer to a request that no launch serves. Its body is left out for HEAD.
         lost: the whole answer, for a reason, when the app broke off a request that must not be sent twice.
-        tag: given the head of an answer with HTML, what to append to the page; empty: it stays as it is.
+        mark: of the moment in which a page's request goes to the app; `tag` gets it.
+        tag: given the head of an answer with HTML and that mark, what to append to the page; empty: it stays as it is.
         control: serves a request whose path begins with `/.goreload/`; its body is still to be read.
         hosts: is this value of Host one of ours? Any other page could be reading us (DNS rebinding).
     """
@@ -139,7 +140,8 @@ class Proxy:
         port: Callable[[], int],
         refuse: Callable[[State, Head], bytes],
         lost: Callable[[str], bytes],
-        tag: Callable[[Head], bytes],
+        mark: Callable[[], str],
+        tag: Callable[[Head, str], bytes],
         control: Callable[[Head, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
         hosts: Callable[[str], bool],
     ) -> None:
@@ -147,18 +149,18 @@ class Proxy:
         self.port = port
         self.refuse = refuse
         self.lost = lost
+        self.mark = mark
         self.tag = tag
         self.control = control
         self.hosts = hosts
         # The loop holds a task that waits on a half-closed connection weakly, so it could be collected.
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], Connection] = {}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One client connection; for `asyncio.start_server`."""
         task: asyncio.Task[None] | None = asyncio.current_task()
         assert task
-        self._tasks.add(task)
-        connection = Connection(self, task, reader, writer)
+        self._connections[task] = connection = Connection(self, task, reader, writer)
         try:
             await connection.run()
             writer.close()
@@ -168,11 +170,17 @@ class Proxy:
         finally:
             connection.drop()
             writer.transport.abort()
-            self._tasks.discard(task)
+            del self._connections[task]
+
+    def cut(self, launch: int) -> None:
+        """End what is still connected to a launch: idle connections, and streams that would never end by themselves."""
+        for connection in self._connections.values():
+            if connection.upstream and connection.upstream.launch == launch:
+                connection.upstream.writer.transport.abort()
 
     async def close(self) -> None:
         """End every connection at once, also those that stream."""
-        tasks = list(self._tasks)
+        tasks = list(self._connections)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -251,8 +259,9 @@ class Connection:
                 return await self._reply(self.proxy.refuse(state, head), head, body)
             try:
                 # Counted before the connection is there: between the two the gate could see nobody and stop the app.
-                with self.proxy.gate.under_way(state.launch):
-                    return await self._exchange(head, body, await self._reach(state))
+                with contextlib.ExitStack() as counted:
+                    counted.enter_context(self.proxy.gate.under_way(state.launch))
+                    return await self._exchange(head, body, await self._reach(state), counted)
             except Gone as gone:
                 self.drop()
                 if self.malformed:
@@ -292,21 +301,28 @@ class Connection:
         self.upstream = Upstream(state.launch, Source(reader), writer)
         return self.upstream
 
-    async def _exchange(self, head: Head, body: Framing, upstream: Upstream) -> bool:
-        """The request to the app and its answer back; raises Gone, and Malformed for the request."""
+    async def _exchange(self, head: Head, body: Framing, upstream: Upstream, counted: contextlib.ExitStack) -> bool:
+        """The request to the app and its answer back; raises Gone, and Malformed for the request.
+
+        Args:
+            counted: as under way, closed when the answer is one that ends only with its reader: no swap waits for that.
+        """
         stale, upstream.used = upstream.used, True
+        mark = self.proxy.mark() if for_a_page(head) else ""
         if head.method == "PRI":  # HTTP/2 without an upgrade (RFC 9113 3.3)
+            counted.close()
             upstream.writer.write(head.raw)
             return await self._tunnel(upstream)
         await self._send(head, body, upstream)
         try:
             answer = await self._final(upstream, stale)
-            page = is_a_page(answer) and for_a_page(head)
-            tail = self.proxy.tag(answer) if page else b""
+            tail = self.proxy.tag(answer, mark) if mark and is_a_page(answer) else b""
             framing = download(head.method, answer, tail)
         except Malformed as error:
             self.drop()
             return await self._reply(self.proxy.lost(f"the app's answer is not HTTP/1.1: {error}"), head, body)
+        if tunnels(head.method, answer) or answer.get("content-type").startswith("text/event-stream"):
+            counted.close()
         await self._pass(self._head(head, answer, framing, tail), framing, upstream)
         if tunnels(head.method, answer):
             return await self._tunnel(upstream)

@@ -60,9 +60,6 @@ class Watcher:
         self._stop, self._thread, self._seen = stop, thread, seen
 
     def read(self) -> None:
-        """Nothing: it is told in steps, from a thread of its own."""
-
-    def read(self) -> None:
         """What was reported is told from the thread; whoever must know more looks."""
 
     def close(self) -> None:
