@@ -45,13 +45,15 @@ class Look:
     """What differs from the time before.
 
     touched: the file was written (its ctime is given) and its content is as before.
-    names: folders in which names came or went: all names that did.
+    names: folders in which names came or went: all names that did. replaced: folders that went, came back, or are
+    others now under the same path.
     """
 
     changed: tuple[str, ...] = ()
     shapes: frozenset[str] = frozenset()
     touched: Mapping[str, int] = field(default_factory=dict)
     names: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    replaced: frozenset[str] = frozenset()
 
 
 ABSENT = Entry(None)
@@ -150,11 +152,24 @@ class Snapshot:
                     shapes.add(path)
             elif entry.stamp and entry.stamp != before.stamp:
                 touched[path] = max(entry.stamp.ctime_ns, entry.stamp.mtime_ns)
-        names = {folder: names for folder in folders if (names := self._names(folder))}
-        return Look(tuple(changed), frozenset(shapes), touched, names)
+        names: dict[str, frozenset[str]] = {}
+        replaced: set[str] = set()
+        for folder in folders:
+            differ, another = self._differ(folder)
+            if differ:
+                names[folder] = differ
+            if another:
+                replaced.add(folder)
+        return Look(tuple(changed), frozenset(shapes), touched, names, frozenset(replaced))
 
-    def _names(self, folder: str) -> frozenset[str]:
-        """The names that came or went in a folder; read again only when the folder was written."""
+    def names(self, folder: str) -> frozenset[str]:
+        """The names in a folder when it was last looked at, or now."""
+        if folder not in self._folders:
+            self._differ(folder)
+        return self._folders[folder][1]
+
+    def _differ(self, folder: str) -> tuple[frozenset[str], bool]:
+        """The names that came or went in a folder, read again only when it was written, and whether it is another."""
         try:
             status = os.stat(folder)
             stamp = (status.st_mtime_ns, status.st_ino, time.time_ns())
@@ -162,10 +177,21 @@ class Snapshot:
             stamp = (0, 0, 0)
         before = self._folders.get(folder)
         if before and before[0][:2] == stamp[:2] and before[0][2] - stamp[0] > COARSE_NS:
-            return frozenset()
+            return frozenset(), False
         try:
             names = frozenset(os.listdir(folder))
         except OSError:
             names = frozenset()
         self._folders[folder] = (stamp, names)
-        return names ^ before[1] if before else frozenset()
+        return (names ^ before[1], stamp[1] != before[0][1]) if before else (frozenset(), False)
+
+
+def upwards(paths: Iterable[str]) -> frozenset[str]:
+    """The paths and all folders above them."""
+    found: set[str] = set()
+    for path in paths:
+        above = path
+        while above not in found:
+            found.add(above)
+            above = os.path.dirname(above)
+    return frozenset(found)

@@ -17,7 +17,7 @@ from goreload_tasks.inputs import memory
 from goreload_tasks.inputs.golist import Listing, command, embed_folders, embeds, may_be_source, parse
 from goreload_tasks.inputs.headers import unseen
 from goreload_tasks.inputs.ignore import Ignore, Patterns, repository
-from goreload_tasks.inputs.snapshot import COARSE_NS, Snapshot
+from goreload_tasks.inputs.snapshot import COARSE_NS, Snapshot, upwards
 from goreload_tasks.inputs.verdict import Inputs, Verdict, explain
 from goreload_tasks.settings import Settings
 from goreload_tasks.settings.schema import Rule
@@ -71,12 +71,14 @@ class Tree:
         self._ignore = Ignore(root, None, settings.watch.ignore, "watch.ignore")
         self._snapshot = Snapshot()
         self._appeared: tuple[str, ...] = ()  # inputs that a listing or a build may have missed
-        self._passed: set[str] = set()
+        self._came: tuple[str, ...] = ()  # names that called for a listing
         self._links: dict[str, str] = {}  # what a symlinked input really is -> the input
+        self._above: frozenset[str] = frozenset()  # where inputs are or may come, and all folders above
+        self._awaited: frozenset[str] = frozenset()  # where there must be something to build, and all folders above
 
     def matters(self, paths: Sequence[str]) -> bool:
         """Could something at one of these paths matter? No paths: look everywhere."""
-        return not paths or any(path in self.folders or self._matters(path) for path in paths)
+        return not paths or any(path in self._above or self._matters(path) for path in paths)
 
     def _matters(self, path: str) -> bool:
         return path in self.inputs.files or path in self._links or self._may_come(path)
@@ -92,7 +94,12 @@ class Tree:
         folders: Iterable[str] = self.folders
         if 0 < len(paths) <= FEW:
             files = [known for path in paths if (known := self._links.get(path, path)) in inputs.files]
-            folders = {folder for path in paths for folder in (path, os.path.dirname(path)) if folder in self.folders}
+            folders = {os.path.dirname(path) for path in paths} & self.folders
+            if tops := tuple(os.path.join(path, "") for path in paths if path in self._above):
+                # A folder went, came or is another: its files did so too, and nobody need have said so of each.
+                files += [path for path in inputs.files if path.startswith(tops)]
+                files += [path for real, path in self._links.items() if real.startswith(tops)]
+                folders |= {folder for folder in self.folders if os.path.join(folder, "").startswith(tops)}
         found = self._snapshot.look(files, folders)
         begun, ended = window
         # Written while a build was reading: that build may have seen other content. Stamps lag, never lead.
@@ -106,7 +113,8 @@ class Tree:
         rebuild += [path for path in (*new, *appeared) if self._builds(path)]
         ruled = {path: inputs.read[path] for path in touched if path in inputs.read}
         ruled |= {path: rule for path in new if (rule := self._selected(path))}
-        relist = bool(new or appeared) or any(path not in inputs.read for path in found.shapes)
+        self._came += tuple(new)
+        relist = bool(new or appeared or found.replaced) or any(path not in inputs.read for path in found.shapes)
         relist |= any(path in inputs.rules or path in self.listing.extra for path in found.changed)
         return self._finding(rebuild, ruled, relist)
 
@@ -152,7 +160,7 @@ class Tree:
         folder, name = os.path.split(path)
         if folder in self.inputs.packages and may_be_source(name):
             return not os.path.isdir(path)
-        return self._embedded(path) or self._awaited(path)
+        return self._embedded(path) or self._is_awaited(path)
 
     def _embedded(self, path: str) -> bool:
         return any(
@@ -160,13 +168,10 @@ class Tree:
             for folder, patterns in self.inputs.embeds
         )
 
-    def _awaited(self, path: str) -> bool:
-        """Is it the folder of a package that is missing, or above it, or a source in it?"""
+    def _is_awaited(self, path: str) -> bool:
+        """Is it a folder that the build cannot do without, or above it, or a source in a missing package?"""
         folder, name = os.path.split(path)
-        return any(
-            path == wanted or wanted.startswith(path + os.sep) or (folder == wanted and may_be_source(name))
-            for wanted in self.inputs.wanted
-        )
+        return path in self._awaited or (folder in self.inputs.wanted and may_be_source(name))
 
     def _selected(self, path: str) -> Rule | None:
         """The rule that selects a file in a folder that is looked into."""
@@ -204,8 +209,16 @@ class Tree:
             return False
         self.inputs, before = found
         self._appeared += self._snapshot.adopt(self._snapshot.prime(self.inputs.files, before), since)
-        self.folders = _to_watch(self.inputs)
+        self._settle_places()
         return True
+
+    def _settle_places(self) -> None:
+        """Where to watch, and which folders above would take an input with them."""
+        tops = {top for folder, patterns in self.inputs.embeds for top in embed_folders(patterns, folder)}
+        places = {self._root, *_places(self.inputs, tops), *map(os.path.dirname, self._links)}
+        self.folders = frozenset(filter(None, map(_nearest, places)))
+        self._above = upwards(places)
+        self._awaited = upwards({*self.inputs.wanted, *tops})
 
     async def list(self, since: Callable[[], int]) -> None:
         """Find out anew. What the go command said last stays in force beside the new until it finds nothing wrong.
@@ -216,6 +229,8 @@ class Tree:
         Raises:
             OSError: the go command cannot be started.
         """
+        before = self.folders
+        came, self._came = self._came, ()
         listing, inputs = await self._listed()
         headers = await asyncio.to_thread(unseen, listing)
         strange = frozenset[str]().union(*headers.values())
@@ -239,9 +254,13 @@ class Tree:
         self._links = await asyncio.to_thread(_links, inputs.files)
         self.listing, self.headers = listing, headers
         self.inputs = inputs
-        self.folders = _to_watch(inputs) | {os.path.dirname(path) for path in self._links}
+        self._settle_places()
         appeared = self._snapshot.adopt(entries, since())
-        self._appeared += (*(path for path in appeared if path not in inputs.rules), *news, *self._unlisted())
+        # What was moved here with its folder is new, however old it is.
+        below = tuple(os.path.join(path, "") for path in came)
+        moved = [path for path in entries.keys() & inputs.read if path.startswith(below)]
+        found = (path for path in dict.fromkeys((*appeared, *moved)) if path not in inputs.rules)
+        self._appeared += (*found, *news, *self._unlisted(before))
         if self._plan and self._memory and listing.clean:
             known = {path: entry for path, entry in self._snapshot.entries.items() if path in inputs.files}
             await asyncio.to_thread(memory.save, self._memory, memory.key(self._plan), inputs, known)
@@ -284,18 +303,20 @@ class Tree:
         self._ignore = ignore
         return files, folders, ignore.files
 
-    def _unlisted(self) -> tuple[str, ...]:
-        """Sources that the listing does not know: they came while it ran. Told once: a folder x.go, say, never is."""
-        found = {
+    def _unlisted(self, before: frozenset[str]) -> tuple[str, ...]:
+        """What came while the listing ran into folders that nobody watched, and the listing does not know.
+
+        At the start only sources count: all else that is there was there before, and is known or of no use.
+        """
+        fresh = self.folders - before if before else self.inputs.packages | self.inputs.wanted
+        known = self.inputs.files | upwards(self.folders)
+        found = (
             os.path.join(folder, name)
-            for folder in self.inputs.packages
-            for name in _names(folder)
-            if may_be_source(name)
-        }
-        unlisted = {path for path in found - self.inputs.files if not self._ignore.by_setting(path)}
-        news = unlisted - self._passed
-        self._passed = unlisted
-        return tuple(news)
+            for folder in fresh
+            for name in self._snapshot.names(folder)
+            if before or may_be_source(name)
+        )
+        return tuple(path for path in found if path not in known and self._may_come(path))
 
 
 _ENV = Rule("env_files", then="restart")
@@ -327,13 +348,18 @@ def _links(files: Iterable[str]) -> dict[str, str]:
     return {os.path.realpath(path): path for path in files if os.path.islink(path)}
 
 
-def _to_watch(inputs: Inputs) -> frozenset[str]:
-    folders = {*inputs.packages, *inputs.scanned, *inputs.wanted, *(os.path.dirname(path) for path in inputs.files)}
-    folders |= {os.path.dirname(folder) for folder in inputs.packages}  # a package that goes, or comes back
-    for folder, patterns in inputs.embeds:
-        for top in embed_folders(patterns, folder):
-            folders |= set(_folders_below(top))
-    return frozenset(filter(None, map(_nearest, folders)))
+def _places(inputs: Inputs, tops: Iterable[str]) -> Iterable[str]:
+    """The folders in which inputs are or may come, there or not.
+
+    Args:
+        tops: those that are embedded with all below them.
+    """
+    yield from inputs.packages | inputs.scanned | inputs.wanted
+    yield from map(os.path.dirname, inputs.files)
+    yield from map(os.path.dirname, inputs.packages)  # a package that goes, or comes back
+    for top in tops:
+        yield top
+        yield from _folders_below(top)
 
 
 def _nearest(folder: str) -> str:
@@ -344,13 +370,6 @@ def _nearest(folder: str) -> str:
             return ""
         folder = parent
     return folder
-
-
-def _names(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except OSError:
-        return []
 
 
 def _folders_below(top: str) -> Iterable[str]:

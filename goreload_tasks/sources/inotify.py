@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from goreload_tasks.errors import GoreloadError
+from goreload_tasks.inputs.snapshot import upwards
 
 if TYPE_CHECKING:
     import ctypes
@@ -125,7 +126,7 @@ class Inotify:
         finally:
             self.folders = kept | added
             self.refused = frozenset(refused)
-            self._above = frozenset(_upwards(self.folders))
+            self._above = upwards(self.folders)
 
     def read(self) -> None:
         """Tell what the kernel has queued up to now; nothing queued costs one system call."""
@@ -301,14 +302,3 @@ def _events(block: bytes) -> Iterator[tuple[int, int, bytes]]:
         at += HEAD.size
         yield watch, mask, block[at : at + length].rstrip(b"\0")
         at += length
-
-
-def _upwards(folders: Iterable[str]) -> set[str]:
-    """The folders and all that is above them."""
-    found: set[str] = set()
-    for folder in folders:
-        path = folder
-        while path not in found:
-            found.add(path)
-            path = os.path.dirname(path)
-    return found
