@@ -64,7 +64,7 @@ class Saver:
 
 @pytest.mark.parametrize(
     ("how", "reloads"),
-    [({}, 30), ({"GORELOAD_WATCH_POLL": "on"}, 8), ({"GORELOAD_SERVE_OVERLAP": "true"}, 10)],
+    [({}, 30), ({"GORELOAD_WATCH_POLL": "on"}, 7), ({"GORELOAD_SERVE_OVERLAP": "true"}, 8)],
     ids=["told", "polling", "overlap"],
 )
 def test_no_request_is_refused_lost_or_answered_by_old_code(
@@ -89,10 +89,10 @@ def test_no_request_is_refused_lost_or_answered_by_old_code(
             if kind == BROKEN:
                 dev.line("undefined: missing")
                 dev.line("1 error")
+            elif kind == CRASHES:  # on a loaded machine perhaps before it is seen to be up
+                dev.line("the app ended by itself")
             else:
                 dev.line(r"handlers.go.* up .*-> http")
-                if kind == CRASHES:
-                    dev.line("the app ended by itself")
         said = json.loads(asking.communicate(timeout=60)[0])
     saver.close()
     assert said["Mistakes"] is None, said
