@@ -408,9 +408,7 @@ class Service:
     async def _name_owner(self, port: int) -> None:
         """The app could not have its port: say who has it."""
         if self._front and port == self._front.port:
-            text = (
-                f"port {port} is serve.port, where requests are held: let the app read PORT, or set serve.mode: direct"
-            )
+            text = f"port {port} is serve.port, where requests wait: let the app read PORT, or set serve.mode: direct"
         else:
             who = await asyncio.to_thread(readiness.owner, port)
             text = f"port {port} is used by {who}; stop it or choose another port" if who else ""

@@ -22,6 +22,7 @@ from goreload_tasks.inputs.tree import Tree
 from goreload_tasks.project import Project, drive
 from goreload_tasks.service import Service
 from goreload_tasks.settings import Service as Settled
+from goreload_tasks.settings.merge import wrong
 from goreload_tasks.settings.schema import Rule
 from goreload_tasks.work import App, Command, GoWork
 
@@ -132,18 +133,18 @@ def _mode(settled: Settled) -> Literal["proxy", "socket", "direct"]:
     Raises:
         GoreloadError: the settings do not fit together.
     """
-    serve, source = settled.settings.serve, settled.sources.get
+    serve = settled.settings.serve
     mode = serve.mode if serve.mode != "auto" else "proxy" if serve.port else "direct"
+
+    def amiss(name: str, value: object, expected: str) -> GoreloadError:
+        return wrong(f"serve.{name}", settled.sources.get(f"serve.{name}", "default"), value, expected)
+
     if mode != "direct" and serve.port is None:
-        where = source("serve.mode", "default")
-        raise GoreloadError(f"serve.mode = {mode} ({where}): it needs serve.port, the port that people ask; set it")
+        raise amiss("mode", mode, "serve.port beside it, the port that people ask")
     if serve.overlap and mode != "proxy":
-        where = source("serve.overlap", "default")
-        raise GoreloadError(
-            f"serve.overlap = true ({where}): two generations side by side need serve.mode: proxy, not {mode}"
-        )
+        raise amiss("overlap", serve.overlap, f"serve.mode: proxy and a serve.port beside it, not {mode}")
     if not serve.bind and mode != "direct":
-        raise GoreloadError(f"serve.bind = [] ({source('serve.bind', 'default')}): name an address to listen on")
+        raise amiss("bind", list(serve.bind), "an address to listen on")
     return mode
 
 

@@ -1,0 +1,302 @@
+"""How the app is reached: through the proxy, an inherited socket, its own port; and what is said when it is not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from goreload_tasks.gateway.front import allowed
+from tests.driver import MAIN, Driver, alive, answer, free_port, get, server, until, write
+
+INHERITED = MAIN.replace(
+    'net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT"))', 'net.FileListener(os.NewFile(3, "inherited"))'
+)
+
+STREAMS = """package main
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+)
+
+func main() {
+	listener, _ := net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT"))
+	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, Answer()) })
+	http.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(700 * time.Millisecond)
+		fmt.Fprint(w, Answer())
+	})
+	http.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprint(w, "data: hello\\n\\n")
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+	})
+	http.Serve(listener, nil)
+}
+"""
+
+
+def status(port: int, path: str = "/", host: str = "localhost", accept: str = "*/*") -> tuple[int, str]:
+    """The status and the body of one answer."""
+    with socket.create_connection(("127.0.0.1", port), 30) as one:
+        one.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n".encode())
+        data = b""
+        while block := one.recv(65536):
+            data += block
+    head, _, body = data.partition(b"\r\n\r\n")
+    return int(head.split()[1]), body.decode()
+
+
+def test_request_made_before_the_first_build_is_done_is_answered_by_it(project: Path, driver: Driver) -> None:
+    server(project)
+    port = free_port()
+    dev = driver.start(project, "dev", env={"GORELOAD_SERVE_PORT": str(port)})
+    until(lambda: reached(port), "a port that accepts")
+    assert status(port) == (200, "one")
+    dev.line(rf"start -> built .* up .* -> http://localhost:{port}$")
+
+
+def reached(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_gate_says_what_is_wrong_and_is_open_again_when_it_is_mended(project: Path, driver: Driver) -> None:
+    server(project)
+    port = free_port()
+    dev = driver.start(project, "dev", env={"GORELOAD_SERVE_PORT": str(port)})
+    dev.url()
+    (project / "answer.go").write_text(answer("two").replace("return", "retrun"))
+    code, text = status(port)
+    assert code == 503
+    assert "answer.go:3:" in text
+    code, text = status(port, accept="text/html")
+    assert code == 503
+    assert "<h1>It does not compile</h1>" in text
+    (project / "answer.go").write_text(answer("two"))
+    assert status(port) == (200, "two")
+    write(project, {"crash.go": 'package main\n\nfunc init() { panic("on purpose") }\n'})
+    code, text = status(port)
+    assert code == 503
+    assert text.startswith("panic: on purpose\n")
+    dev.line(r"panic: on purpose \(crash.go:3\)")
+    (project / "crash.go").unlink()
+    assert status(port) == (200, "two")
+
+
+def test_foreign_name_in_the_host_header_is_refused(project: Path, driver: Driver) -> None:
+    server(project)
+    port = free_port()
+    dev = driver.start(
+        project, "dev", env={"GORELOAD_SERVE_PORT": str(port), "GORELOAD_SERVE_ALLOWED_HOSTS": "app.test"}
+    )
+    dev.url()
+    assert status(port, host="evil.example")[0] == 403
+    assert status(port, host="app.test")[0] == 200
+    assert status(port, "/.goreload/client.js", host="evil.example")[0] == 403
+    assert status(port, "/.goreload/client.js")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "listed", "bound", "fine"),
+    [
+        ("localhost", (), (), True),
+        ("localhost:8080", (), (), True),
+        ("LOCALHOST:1", (), (), True),
+        ("app.localhost", (), (), True),
+        ("127.0.0.1:80", (), (), True),
+        ("[::1]:80", (), (), True),
+        ("[::1]", (), (), True),
+        ("localhost.evil.example", (), (), False),
+        ("127.0.0.1.evil.example", (), (), False),
+        ("192.168.1.5", (), ("127.0.0.1",), False),
+        ("192.168.1.5:80", (), ("192.168.1.5",), True),
+        ("192.168.1.5", (), ("0.0.0.0",), True),
+        ("evil.example", (), ("0.0.0.0",), False),
+        ("box.test", ("box.test",), (), True),
+        ("a.box.test:1", (".box.test",), (), True),
+        ("abox.test", (".box.test",), (), False),
+        ("anything", ("*",), (), True),
+        ("", (), (), False),
+    ],
+)
+def test_which_hosts_are_ours(host: str, listed: tuple[str, ...], bound: tuple[str, ...], fine: bool) -> None:
+    assert allowed(host, listed, bound) is fine
+
+
+def test_swap_finishes_the_requests_of_the_old_app_and_no_stream_delays_it(project: Path, driver: Driver) -> None:
+    server(project)
+    write(project, {"main.go": STREAMS})
+    port = free_port()
+    env = {"GORELOAD_SERVE_PORT": str(port), "GORELOAD_STOP_GRACE": "20s"}
+    dev = driver.start(project, "dev", env=env)
+    dev.url()
+    streams = [socket.create_connection(("127.0.0.1", port), 30) for _ in range(100)]
+    for one in streams:
+        one.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    for one in streams:
+        data = b""
+        while b"hello" not in data:
+            data += one.recv(4096)
+    slow: list[str] = []
+    asking = threading.Thread(target=lambda: slow.append(get(f"http://localhost:{port}", "/slow")))
+    asking.start()
+    (project / "answer.go").write_text(answer("two"))
+    dev.line(r"answer.go -> built .* up .* ->", deadline=15)  # far below the grace, with 100 streams open
+    asking.join()
+    assert slow == ["one"]
+    for one in streams:
+        while one.recv(4096):
+            pass  # each is told that it is over
+        one.close()
+    assert status(port) == (200, "two")
+
+
+def test_ctrl_c_ends_at_once_with_streams_open(project: Path, driver: Driver) -> None:
+    server(project)
+    write(project, {"main.go": STREAMS})
+    port = free_port()
+    dev = driver.start(project, "dev", env={"GORELOAD_SERVE_PORT": str(port), "GORELOAD_STOP_GRACE": "30s"})
+    dev.url()
+    streams = [socket.create_connection(("127.0.0.1", port), 30) for _ in range(100)]
+    for one in streams:
+        one.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert one.recv(10)
+    dev.process.send_signal(signal.SIGINT)
+    assert dev.wait(15) == 130
+    for one in streams:
+        one.close()
+    assert not alive([str(project)])
+
+
+def test_app_that_hard_codes_its_port_is_served_all_the_same_with_one_line_of_advice(
+    project: Path, driver: Driver
+) -> None:
+    own, port = free_port(), free_port()
+    server(project)
+    write(project, {"main.go": MAIN.replace('"127.0.0.1:"+os.Getenv("PORT")', f'"127.0.0.1:{own}"')})
+    dev = driver.start(project, "dev", env={"GORELOAD_SERVE_PORT": str(port)})
+    dev.line(f"listens on {own} and not on its PORT")
+    assert status(port) == (200, "one")
+    (project / "answer.go").write_text(answer("two"))
+    assert status(port) == (200, "two")
+    assert dev.text.count("not on its PORT") == 1
+
+
+def test_app_that_wants_the_port_that_we_hold_is_told_what_to_do(project: Path, driver: Driver) -> None:
+    port = free_port()
+    server(project)
+    write(project, {"main.go": MAIN.replace('"127.0.0.1:"+os.Getenv("PORT")', f'"127.0.0.1:{port}"')})
+    dev = driver.start(project, "dev", env={"GORELOAD_SERVE_PORT": str(port)})
+    dev.line(f"port {port} is serve.port, where requests wait: let the app read PORT, or set serve.mode: direct")
+
+
+@pytest.mark.parametrize("mode", ["proxy", "socket"])
+def test_port_that_somebody_has_is_named_with_its_owner_and_nothing_is_started(
+    project: Path, driver: Driver, mode: str
+) -> None:
+    server(project)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        refused = driver.run(project, "dev", env={"GORELOAD_SERVE_PORT": str(port), "GORELOAD_SERVE_MODE": mode})
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(
+        f"goreload: serve.port = {port}: that port of 127.0.0.1 is used by pid {os.getpid()} ("
+    )
+    assert refused.stderr.count("\n") == 1
+    assert not (project / ".goreload" / "app" / "bin").exists()
+
+
+def test_owner_of_the_app_s_own_port_is_named(project: Path, driver: Driver) -> None:
+    server(project)
+    script = """
+import socket, sys
+listening = socket.create_server(("127.0.0.1", 0))
+print(listening.getsockname()[1], flush=True)
+sys.stdin.read()
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout
+        port = int(other.stdout.readline())
+        dev = driver.start(project, "dev", env={"PORT": str(port)})
+        dev.line(rf"port {port} is used by pid {other.pid} \(.*python")
+        other.communicate()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("MODE", "proxy", 'mode = "proxy" (GORELOAD_SERVE_MODE): expected serve.port beside it'),
+        ("MODE", "socket", 'mode = "socket" (GORELOAD_SERVE_MODE): expected serve.port beside it'),
+        ("OVERLAP", "true", "overlap = True (GORELOAD_SERVE_OVERLAP): expected serve.mode: proxy"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_one_line(
+    project: Path, driver: Driver, name: str, value: str, complaint: str
+) -> None:
+    server(project)
+    refused = driver.run(project, "dev", env={f"GORELOAD_SERVE_{name}": value})
+    assert refused.returncode == 2
+    assert complaint in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+def test_inherited_socket_refuses_nobody_during_a_swap(project: Path, driver: Driver) -> None:
+    server(project)
+    write(project, {"main.go": INHERITED})
+    port = free_port()
+    dev = driver.start(project, "dev", env={"GORELOAD_SERVE_PORT": str(port), "GORELOAD_SERVE_MODE": "socket"})
+    assert dev.url() == f"http://localhost:{port}"
+    refused: list[OSError] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            try:
+                socket.create_connection(("127.0.0.1", port), 30).close()
+            except OSError as error:
+                refused.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    for number in range(5):
+        (project / "answer.go").write_text(answer(f"swap {number}"))
+        dev.line(r"answer.go -> built .* up")
+        assert get(f"http://127.0.0.1:{port}") == f"swap {number}"
+    over.set()
+    asking.join()
+    assert not refused
+    assert dev.stop() == 130
+    assert not reached(port)
+
+
+def test_app_that_is_not_ready_is_reported_with_its_output_and_requests_wait_no_longer_than_the_hold(
+    project: Path, driver: Driver
+) -> None:
+    server(project)
+    port = free_port()
+    env = {"GORELOAD_SERVE_PORT": str(port), "GORELOAD_SERVE_READY": "/healthz", "GORELOAD_SERVE_HOLD": "1s"}
+    write(project, {"main.go": MAIN.replace('http.HandleFunc("/",', 'http.HandleFunc("/{$}",')})
+    dev = driver.start(project, "dev", env=env)
+    dev.line(r"\| serving with")
+    dev.line("the app is not ready after 10 s: GET /healthz is not answered with 2xx; waiting on")
+    code, text = status(port)
+    assert code == 503
+    assert "Still waiting for the app to serve" in text
+    health = 'http.HandleFunc("/healthz", func(w http.ResponseWriter, r *http.Request) {})\n\thttp.Serve'
+    write(project, {"main.go": MAIN.replace("http.Serve", health)})
+    dev.line(r"main.go -> built .* up")
+    assert status(port) == (200, "one")
