@@ -26,6 +26,8 @@ REMEMBERED = 16
 
 FILES = {"client.js": "text/javascript", "look.css": "text/css"}
 
+_FREE = ("allow-scripts", "allow-same-origin")
+
 _NONCE = re.compile(r"'nonce-([A-Za-z0-9+/_-]+={0,2})'", re.IGNORECASE)
 
 
@@ -178,7 +180,7 @@ async def _leaves(reader: asyncio.StreamReader) -> None:
 
 
 def same_origin(headers: Mapping[str, str]) -> bool:
-    """Is it a page of this origin that asks, or a person? Others may not read source lines (Fetch Metadata, RFC 6454)."""
+    """Is it a page of this origin that asks, or a person? Others may not read source lines (RFC 6454)."""
     if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
         return False
     origin = headers.get("origin")
@@ -190,25 +192,19 @@ def permission(csp: Sequence[str]) -> str | None:
 
     Hosts that a policy names are not looked at: a page that lists its own in place of 'self' goes without.
     """
-    policies = [_directives(policy) for header in csp for policy in header.split(",")]
-    nonces: set[str] | None = None
-    for policy in policies:
-        if "sandbox" in policy and not {"allow-scripts", "allow-same-origin"} <= set(map(str.lower, policy["sandbox"])):
-            return None
-        if not _names_us(_first(policy, "connect-src", "default-src")):
+    needed: list[set[str]] = []
+    offered: set[str] = set()
+    for policy in (_directives(policy) for header in csp for policy in header.split(",")):
+        if not set(policy.get("sandbox", _FREE)) >= set(_FREE) or not _names_us(
+            _first(policy, "connect-src", "default-src")
+        ):
             return None
         sources = _first(policy, "script-src-elem", "script-src", "default-src")
+        nonces = {match[1] for match in map(_NONCE.fullmatch, sources) if match}
+        offered |= nonces
         if "'strict-dynamic'" in map(str.lower, sources) or not _names_us(sources):
-            named = {match[1] for match in map(_NONCE.fullmatch, sources) if match}
-            nonces = named if nonces is None else nonces & named
-    if nonces is None:
-        return next((match[1] for policy in policies for match in _script_nonces(policy)), "")
-    return min(nonces, default=None)
-
-
-def _script_nonces(policy: Mapping[str, Sequence[str]]) -> list[re.Match[str]]:
-    sources = _first(policy, "script-src-elem", "script-src", "default-src")
-    return [match for match in map(_NONCE.fullmatch, sources) if match]
+            needed.append(nonces)
+    return min(set.intersection(*needed), default=None) if needed else min(offered, default="")
 
 
 def _directives(policy: str) -> dict[str, list[str]]:

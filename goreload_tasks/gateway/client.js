@@ -57,13 +57,14 @@
       root = build(['div', { class: 'shade' }, [['button', { type: 'button', class: 'close' }, ['close (Esc)']]]]);
       root.addEventListener('click', clicked);
       shadow.append(root);
-      look = look || fetch(at('look.css')).then((answer) => answer.text());
-      const sheet = new CSSStyleSheet(); // style-src does not speak of these
       main = next;
       root.append(main);
+      const mine = host;
+      look ??= fetch(at('look.css')).then((answer) => answer.text()).catch(() => (look = ''));
+      const sheet = new CSSStyleSheet(); // style-src does not speak of these
       sheet.replaceSync(await look);
       shadow.adoptedStyleSheets = [sheet];
-      if (host) document.documentElement.append(host);
+      if (host === mine) document.documentElement.append(host);
       return;
     }
     main.replaceWith(next);

@@ -26,23 +26,27 @@ MOST = 20
 WIDEST = 400
 """Characters of a source line that are shown."""
 
+LONGEST = 4000
+"""Characters of a message that are shown."""
+
 LARGEST = 4 << 20
 """Bytes of a file in which source lines are looked for."""
 
 Node = str | tuple[str, dict[str, str], list["Node"]]
 """A text, or an element: its name, attributes and children. One tree serves the page here and the overlay there."""
 
-# ECMA-48: control sequences, operating system commands and their kin; and the control characters beside tab and newline.
-_ANSI = re.compile(
-    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_].*?(?:\x1b\\|\x07|$)|[ -/]*[0-~])|[^\S\n\t ]*[\x00-\x08\x0b-\x1f\x7f-\x9f]"
-)
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\n\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
+"""Control sequences, operating system commands and their kin (ECMA-48)."""
+
+_OVERWRITTEN = re.compile(r"^.*\r+(?=[^\r\n])", re.MULTILINE)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _URL = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:\S+")
 _TOKEN = re.compile(r"\w+|\S")
 
 
 def clean(text: str) -> str:
-    """The text without escape sequences and control characters, and without halves of characters."""
-    return _ANSI.sub("", text).encode(errors="replace").decode()
+    """The text as a terminal leaves it: no escape sequences, no control characters, no halves of characters."""
+    return _CONTROL.sub("", _OVERWRITTEN.sub("", _ANSI.sub("", text))).encode(errors="replace").decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +73,15 @@ class Spot:
 
 def spot(root: str, file: str, line: int, column: int = 0, source: bool = True) -> Spot:
     """A place as people see it: relative inside the root. Source lines come from files that really lie there, only."""
+    file = clean(file)
     if not file:
         return Spot("", "", 0, 0)
-    root = os.path.realpath(root)
-    path = os.path.normpath(os.path.join(root, file))
-    inside = os.path.realpath(path).startswith(os.path.join(root, ""))
-    shown = os.path.relpath(path, root) if path.startswith(os.path.join(root, "")) else file
-    return Spot(clean(shown), path, line, column, _lines(path, line) if source and inside and line > 0 else ())
+    real = os.path.join(os.path.realpath(root), "")
+    path = os.path.normpath(os.path.join(os.path.abspath(root), file))
+    inside = os.path.realpath(path).startswith(real)
+    names = (base for base in (os.path.join(os.path.abspath(root), ""), real) if path.startswith(base))
+    shown = path.removeprefix(next(names, "")) if os.path.isabs(file) else file
+    return Spot(shown, path, line, column, _lines(path, line) if source and inside and line > 0 else ())
 
 
 def _lines(path: str, line: int) -> tuple[tuple[int, str], ...]:
@@ -133,7 +139,10 @@ def report(state: State, root: str) -> Report:
         case Held(what):
             return Report(f"Still waiting for {clean(what)}", "the request waited as long as it may")
         case Failed(problems, what):
-            found = [Trouble(spot(root, one.file, one.line, one.column), clean(one.message)) for one in problems[:MOST]]
+            found = [
+                Trouble(spot(root, one.file, one.line, one.column), clean(one.message[:LONGEST]))
+                for one in problems[:MOST]
+            ]
             heading = f"{clean(what)} failed" if what else "It does not compile"
             detail = summary(problems) if problems and not what else ""
             return Report(heading, detail, tuple(found), max(len(problems) - MOST, 0))
@@ -143,7 +152,7 @@ def report(state: State, root: str) -> Report:
                 Call(spot(root, frame.file, frame.line, source=frame.own), clean(frame.function), frame.own)
                 for frame in frames[:MOST]
             ]
-            message = clean(panic.message) if panic else ""
+            message = clean(panic.message[:LONGEST]) if panic else ""
             return Report("The app ended by itself", clean(how), (), 0, message, tuple(calls), tuple(map(clean, tail)))
 
 
