@@ -115,7 +115,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Why the app does not answer, as a person is told it. `more`: complaints that are not shown."""
+    """Why the app does not answer, as a person is told it.
+
+    `more`: complaints that are not shown. `waits`: nothing is wrong, it only takes longer.
+    """
 
     heading: str
     detail: str = ""
@@ -124,6 +127,7 @@ class Report:
     message: str = ""
     calls: tuple[Call, ...] = ()
     output: tuple[str, ...] = ()
+    waits: bool = False
 
     @property
     def error(self) -> str:
@@ -135,9 +139,9 @@ def report(state: State, root: str) -> Report:
     """The state in words, with the source lines as they are now."""
     match state:
         case Open():
-            return Report("The app serves again", "ask once more")
+            return Report("The app serves again", "ask once more", waits=True)
         case Held(what):
-            return Report(f"Still waiting for {clean(what)}", "the request waited as long as it may")
+            return Report(f"Still waiting for {clean(what)}", "the request waited as long as it may", waits=True)
         case Failed(problems, what):
             found = [
                 Trouble(spot(root, one.file, one.line, one.column), clean(one.message[:LONGEST]))
@@ -215,8 +219,9 @@ def view(report: Report, editor: str) -> Node:
     if report.output:
         lines = _node("pre", "output", "\n".join(report.output))
         parts.append(_node("section", "", _node("h2", "", "Its last output"), lines))
-    parts.append(("p", {"class": "status", "role": "status"}, ["This clears by itself once it is mended."]))
-    return "main", {"class": "goreload"}, parts
+    hope = "This page comes back by itself." if report.waits else "This clears by itself once it is mended."
+    parts.append(("p", {"class": "status", "role": "status"}, [hope]))
+    return "main", {"class": "goreload waits" if report.waits else "goreload"}, parts
 
 
 def _call(call: Call, editor: str, source: bool) -> Node:

@@ -361,12 +361,12 @@ def test_the_page_behind_the_back_button_is_new_too(context: BrowserContext, sit
     page.evaluate("addEventListener('pageshow', (event) => (document.title = `persisted ${event.persisted}`))")
     page.locator("a").click()
     page.wait_for_url("**/else")
-    page.go_back()
+    page.go_back(wait_until="commit")
     expect(page).to_have_title("persisted true")  # our lock and stream do not keep a page from the cache
-    page.go_forward()
+    page.go_forward(wait_until="commit")
     site.open(2)
     shows(page, "launch 2")
-    page.go_back()
+    page.go_back(wait_until="commit")
     shows(page, "launch 2")
 
 
