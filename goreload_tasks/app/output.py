@@ -7,8 +7,11 @@ from collections import deque
 MAX_LINE = 64 * 1024
 """Bytes after which a line that does not end is passed on in pieces."""
 
-TAIL_LINES = 20
+TAIL_LINES = 500
+"""The runtime prints up to 100 frames of a goroutine, two lines each, below the reason (src/runtime/traceback.go)."""
+
 TAIL_WIDTH = 2000
+"""Bytes kept of a line's end."""
 
 
 class Lines:
