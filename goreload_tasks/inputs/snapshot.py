@@ -152,15 +152,13 @@ class Snapshot:
                     shapes.add(path)
             elif entry.stamp and entry.stamp != before.stamp:
                 touched[path] = max(entry.stamp.ctime_ns, entry.stamp.mtime_ns)
-        names: dict[str, frozenset[str]] = {}
-        replaced: set[str] = set()
-        for folder in folders:
-            differ, another = self._differ(folder)
-            if differ:
-                names[folder] = differ
-            if another:
-                replaced.add(folder)
-        return Look(tuple(changed), frozenset(shapes), touched, names, frozenset(replaced))
+        return Look(tuple(changed), frozenset(shapes), touched, *self._look_into(folders))
+
+    def _look_into(self, folders: Iterable[str]) -> tuple[dict[str, frozenset[str]], frozenset[str]]:
+        """The names that came or went, by folder, and the folders that are others now."""
+        found = {folder: self._differ(folder) for folder in folders}
+        names = {folder: names for folder, (names, _) in found.items() if names}
+        return names, frozenset(folder for folder, (_, another) in found.items() if another)
 
     def names(self, folder: str) -> frozenset[str]:
         """The names in a folder when it was last looked at, or now."""
