@@ -24,7 +24,7 @@ import (
 
 const page = "<!doctype html><p>hello</p></html>\n"
 
-var cancelled, waiting atomic.Int64
+var cancelled, panicked, waiting atomic.Int64
 
 func echo(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
@@ -190,8 +190,17 @@ func main() {
 	http.HandleFunc("/cut/head", raw("HTTP/1.1 200 OK\r\nContent-"))
 	http.HandleFunc("/nonsense", raw("hello\r\n\r\n"))
 	http.HandleFunc("/smuggle", raw("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"))
-	http.HandleFunc("/panic", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
-	http.HandleFunc("/exit", func(http.ResponseWriter, *http.Request) { os.Exit(3) })
+	http.HandleFunc("/panic", func(http.ResponseWriter, *http.Request) {
+		panicked.Add(1)
+		panic(http.ErrAbortHandler)
+	})
+	http.HandleFunc("/exit", func(w http.ResponseWriter, _ *http.Request) {
+		if os.Getenv("LAUNCH") == "1" {
+			os.Exit(3)
+		}
+		fmt.Fprint(w, "survived")
+	})
+	http.HandleFunc("/launch", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, os.Getenv("LAUNCH")) })
 	http.HandleFunc("/close", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Connection", "close")
 		fmt.Fprint(w, "last")
@@ -249,7 +258,7 @@ func main() {
 		}
 	})
 	http.HandleFunc("/counts", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, waiting.Load(), " ", cancelled.Load())
+		fmt.Fprintf(w, "%d %d %d", waiting.Load(), cancelled.Load(), panicked.Load())
 	})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
