@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Coroutine
@@ -165,8 +166,8 @@ class Proxy:
             await connection.run()
             writer.close()
             await writer.wait_closed()
-        except OSError:
-            pass  # the client is gone: there is nobody to tell
+        except (OSError, asyncio.CancelledError):
+            pass  # the client is gone, or we are: nobody to tell (and asyncio 3.11 logs a cancelled task as an error)
         finally:
             connection.drop()
             writer.transport.abort()
@@ -297,7 +298,7 @@ class Connection:
         try:
             reader, writer = await asyncio.open_connection(state.host, state.port, limit=BLOCK)
         except OSError as error:
-            raise Gone(f"{state.host}:{state.port}: {error.strerror or error}", sent=False) from None
+            raise Gone(f"{state.host}:{state.port}: {_text(error)}", sent=False) from None
         self.upstream = Upstream(state.launch, Source(reader), writer)
         return self.upstream
 
@@ -357,7 +358,7 @@ class Connection:
             try:
                 raw = await upstream.source.head()
             except OSError as error:
-                raise Gone(f"the app closed the connection: {error.strerror or error}", stale=stale) from None
+                raise Gone(f"the app closed the connection: {_text(error)}", stale=stale) from None
             if not raw:
                 raise Gone("the app closed the connection without an answer", stale=stale)
             answer = Head.answer(raw)
@@ -488,6 +489,11 @@ class Connection:
         finally:
             feeder.cancel()
             await asyncio.wait([feeder])
+
+
+def _text(error: OSError) -> str:
+    """The system's own words."""
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 async def _pump(source: Source, writer: asyncio.StreamWriter) -> None:

@@ -99,6 +99,10 @@ class Hosted:
         self.proxy = proxy_before(self.gate, self.port)
         self._server = await asyncio.start_server(self.proxy.serve, sock=listener)
 
+    async def _stop(self) -> None:
+        self._server.close()
+        await self.proxy.close()
+
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Do this on the proxy's loop."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(DEADLINE)
@@ -117,8 +121,7 @@ class Hosted:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.close()
-        self.run(self.proxy.close())
+        self.run(self._stop())
         self.run(self._loop.shutdown_default_executor())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(DEADLINE)

@@ -15,7 +15,7 @@ AFTER = b"GET /next HTTP/1.1\r\n\r\n"
 CHUNKED = [
     b"0\r\n\r\n",
     b"5\r\nhello\r\n0\r\n\r\n",
-    b"5;a=1;b=\"x\"\r\nhello\r\n00;last\r\n\r\n",
+    b'5;a=1;b="x"\r\nhello\r\n00;last\r\n\r\n',
     b"a \r\n0123456789\r\n1\r\n\n\r\n0\r\nDigest: x\r\nOther: y\r\n\r\n",
     b"4\r\n\r\n\r\n\r\n2\r\n0\r\r\n000\r\n\r\n",
 ]

@@ -154,7 +154,9 @@ def test_smuggling_shapes_are_refused_both_ways(lines: list[str]) -> None:
         download("GET", answer(*lines))
 
 
-@pytest.mark.parametrize("lines", [["Transfer-Encoding: identity"], ["Transfer-Encoding: gzip"], ["Transfer-Encoding:"]])
+@pytest.mark.parametrize(
+    "lines", [["Transfer-Encoding: identity"], ["Transfer-Encoding: gzip"], ["Transfer-Encoding:"]]
+)
 def test_request_that_never_ends_is_refused(lines: list[str]) -> None:
     with pytest.raises(Malformed):
         upload(request(*lines))

@@ -112,7 +112,7 @@ REQUESTS: dict[str, tuple[bytes, bytes]] = {
     "gzip": (ask("GET /gzip", "Accept-Encoding: gzip"), b"Content-Encoding: gzip"),
     "page for no browser": (ask("GET /html?framing=length"), PAGE),
     "large answer": (ask("GET /download?size=3000000"), b"\0\0\0\r\n0\r\n\r\n"),
-    "closing answer": (ask("GET /close", close=False), b"Connection: close\r\n\r\nlast"),
+    "closing answer": (ask("GET /close", close=False), b"\r\n\r\nlast"),
     "relative redirect": (ask("GET /redirect?to=/x"), b"Location: /x\r\n"),
     "foreign redirect": (ask("GET /redirect?to=http://example.com/x"), b"Location: http://example.com/x\r\n"),
     "HTTP/1.0": (b"GET / HTTP/1.0\r\n\r\n", b'GET "/" HTTP/1.0 host ""'),
@@ -121,7 +121,7 @@ REQUESTS: dict[str, tuple[bytes, bytes]] = {
         b"GET /?1 HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /?2 HTTP/1.0\r\n\r\n",
         b'GET "/?2" HTTP/1.0',
     ),
-    "HTTP/1.0 answer": (ask("GET /old"), b"HTTP/1.0 200 Fine\r\nX: y\n\nuntil the end"),
+    "HTTP/1.0 answer": (ask("GET /old"), b"HTTP/1.0 200 Fine\nX: y\n\nuntil the end"),
     "length cut off": (ask("GET /cut/length"), b"\r\n\r\nhello"),
     "chunk cut off": (ask("GET /cut/chunk"), b"\r\na\r\nhello"),
     "pipelined": (
@@ -179,7 +179,9 @@ def continued(client: Client) -> bytes:
 
 def not_continued(client: Client) -> bytes:
     client.send(ask("POST /refuse", "Content-Length: 5", "Expect: 100-continue", close=False))
-    return client.rest()
+    refused = client.until(b"\r\n\r\n")
+    client.half_close()
+    return refused + client.rest()
 
 
 def conversation(client: Client) -> bytes:
@@ -397,7 +399,8 @@ def test_our_own_paths_are_served_with_what_was_read_too_far(hosted: Hosted) -> 
 
 
 @pytest.mark.parametrize(
-    ("start", "host"), [("GET /", "evil.example"), ("GET /.goreload/x", "evil.example"), ("GET http://evil/", "localhost")]
+    ("start", "host"),
+    [("GET /", "evil.example"), ("GET /.goreload/x", "evil.example"), ("GET http://evil/", "localhost")],
 )
 def test_other_hosts_are_refused(start: str, host: str, hosted: Hosted) -> None:
     with Client(hosted.port) as client:
