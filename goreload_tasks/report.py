@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterable, Sequence
 
 from colorama import Fore
 
-from goreload_tasks.app.panic import Panic
+from goreload_tasks.app.panic import Panic, first
 from goreload_tasks.build.builder import Result
 from goreload_tasks.build.diagnostics import Problem, summary
 from goreload_tasks.console import Console, took
@@ -88,16 +89,16 @@ class Report:
         self.say("failed", f"{self.what} -> {self._console.paint(f'exit code {code}', Fore.RED)}, {took(seconds)}")
         self._begin_anew()
 
-    def ended(self, code: int, tail: Sequence[str], panic: Panic | None, then: str) -> None:
+    def ended(self, code: int, tail: Sequence[str], panic: Panic | None, root: str, then: str) -> None:
         """The app ended by itself: why, where in the project, and what follows."""
         paint = self._console.paint
         for line in tail[-TAIL:]:
             self._console.raw("tail", paint(f"  | {line}", Fore.RED if code else ""), self._service, text=line)
-        own = next((frame for frame in panic.frames if frame.own), None) if panic else None
         if panic:
-            place = f" ({own.file}:{own.line})" if own else ""
-            text = paint(f"{panic.message.splitlines()[0]}{place}", Fore.RED)
-            self._console.raw("panic", text, self._service, text=panic.message, place=own and f"{own.file}:{own.line}")
+            own = first(panic)
+            place = f" ({os.path.relpath(own.file, root)}:{own.line})" if own else ""
+            text = f"{panic.message.splitlines()[0]}{place}"
+            self._console.raw("panic", paint(text, Fore.RED), self._service, text=text)
         colour = Fore.RED if code else Fore.YELLOW
         self.say("exit", f"{paint(f'the app ended by itself: {exit_name(code)}', colour)}; {then}", code=code)
         self._begin_anew()

@@ -401,7 +401,8 @@ class Service:
             then = "its successor is being built"
         elif action.retry_in is not None:
             then = f"starts again in {took(action.retry_in)}"
-        self._report.ended(action.code, self._ended.tail, self._ended.panic, then)
+        assert self._app is not None
+        self._report.ended(action.code, self._ended.tail, self._ended.panic, self._app.cwd, then)
         if busy := readiness.port_in_use(self._ended.tail):
             self._start(self._name_owner(busy))
 

@@ -6,6 +6,7 @@ The forms are those of the runtime's own printing: printpanics and printpanicval
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -87,7 +88,7 @@ def _of_runtime(frame: Frame) -> bool:
 def _frames(lines: Sequence[str], root: str, exists: Callable[[str], bool]) -> list[Frame]:
     """A frame is two lines: the call, and below it, indented, the place. Who began the goroutine is the last."""
     frames = []
-    for call, below in zip(lines, lines[1:], strict=False):
+    for call, below in itertools.pairwise(lines):
         if not call:
             break
         if not (place := _PLACE.match(below)):

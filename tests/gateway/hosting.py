@@ -76,7 +76,8 @@ def proxy_before(gate: Gate, port: int) -> Proxy:
         port=lambda: port,
         refuse=lambda state, head: plain(503, f"{head.path}: {state}"),
         lost=lambda reason: plain(502, f"lost: {reason}"),
-        tag=lambda answer: b"" if "no-script" in answer.fields else SCRIPT,
+        mark=lambda: "mark",
+        tag=lambda answer, _mark: b"" if "no-script" in answer.fields else SCRIPT,
         control=control,
         hosts=lambda host: host.split(":")[0] in ("localhost", "127.0.0.1"),
     )
@@ -114,6 +115,14 @@ class Hosted:
             self.gate.show(state)
 
         self.run(turn())
+
+    def cut(self, launch: int) -> None:
+        """Let go of a launch."""
+
+        async def cut() -> None:
+            self.proxy.cut(launch)
+
+        self.run(cut())
 
     def __enter__(self) -> Self:
         return self

@@ -494,7 +494,7 @@ def test_request_waits_at_the_gate_and_no_longer_than_the_hold(app: App) -> None
         assert client.answer() == (503, b"/: Held(what='the build of main.go')\n")
     with Hosted(Held("the build")) as hosted, Client(hosted.port) as client:
         client.send(post("/", b"hello", close=False))
-        until(lambda: bool(hosted.proxy._tasks), "the request waits")
+        until(lambda: bool(hosted.proxy._connections), "the request waits")
         hosted.show(app.open)
         status, text = client.answer()
         assert status == 200
@@ -505,16 +505,16 @@ def test_request_waits_at_the_gate_and_no_longer_than_the_hold(app: App) -> None
 def test_client_that_is_reset_at_the_gate_is_let_go(request_: bytes) -> None:
     with Hosted(Held("the build")) as hosted, Client(hosted.port) as client:
         client.send(request_)
-        until(lambda: bool(hosted.proxy._tasks), "the request waits")
+        until(lambda: bool(hosted.proxy._connections), "the request waits")
         client.reset()
-        until(lambda: not hosted.proxy._tasks, "the request is let go")
+        until(lambda: not hosted.proxy._connections, "the request is let go")
 
 
 def test_half_closed_client_is_answered_after_the_gate(app: App) -> None:
     with Hosted(Held("the build")) as hosted, Client(hosted.port) as client:
         client.send(ask("GET /?patient", close=False))
         client.half_close()
-        until(lambda: bool(hosted.proxy._tasks), "the request waits")
+        until(lambda: bool(hosted.proxy._connections), "the request waits")
         hosted.show(app.open)
         assert b'"/?patient"' in client.rest()
 
@@ -530,19 +530,28 @@ def test_connection_stays_from_launch_to_launch(binary: Path) -> None:
 def test_requests_are_counted_from_the_gate_to_their_last_byte(app: App) -> None:
     with Hosted(app.open) as hosted:
         count = hosted.gate._under_way
-        with Client(hosted.port) as slow, Client(hosted.port) as stream, Client(hosted.port) as tunnel:
+        with (
+            Client(hosted.port) as slow,
+            Client(hosted.port) as stream,
+            Client(hosted.port) as tunnel,
+            Client(hosted.port) as answered,
+        ):
             slow.send(b"GET / HTTP/1.1\r\nHost:")
             stream.send(ask("GET /wait?first=1"))
             stream.until(b"first")
             tunnel.send(ask("GET /upgrade", "Connection: upgrade", "Upgrade: x", close=False))
             tunnel.until(b"\r\n\r\n")
-            assert count[app.launch] == 2
-            stream.reset()
-            tunnel.reset()
+            until(lambda: not count[app.launch], "what ends only with its reader holds up nobody")
+            answered.send(ask("GET /wait"))
+            until(lambda: count[app.launch] == 1, "a request is under way")
+            hosted.cut(app.launch)
+            assert tunnel.rest() == b""
+            assert b"first" not in stream.rest()
             until(lambda: not count[app.launch], "nothing is under way")
+            assert b" 502 " in answered.rest()
             slow.send(b" localhost\r\n\r\n")
             slow.until(b'GET "/"')
-        until(lambda: not hosted.proxy._tasks, "no connection is left")
+        until(lambda: not hosted.proxy._connections, "no connection is left")
 
 
 def test_dying_app_loses_no_get(binary: Path) -> None:
@@ -581,7 +590,7 @@ def test_request_that_killed_the_app_is_told_so(binary: Path) -> None:
 def test_request_that_found_nobody_goes_through_the_gate_again(app: App) -> None:
     with Hosted(Open(1, "127.0.0.1", free_port())) as hosted, Client(hosted.port) as client:
         client.send(post("/", b"hello", close=False))
-        until(lambda: bool(hosted.proxy._tasks), "the request is under way")
+        until(lambda: bool(hosted.proxy._connections), "the request is under way")
         hosted.show(app.open)
         status, text = client.answer()
         assert status == 200
@@ -628,9 +637,9 @@ def test_close_ends_everything_that_streams(app: App) -> None:
             client.send(ask("GET /wait?first=1"))
         for client in clients:
             client.until(b"first")
-        assert len(hosted.proxy._tasks) == 100
+        assert len(hosted.proxy._connections) == 100
         hosted.run(hosted.proxy.close())
-        assert not hosted.proxy._tasks
+        assert not hosted.proxy._connections
         for client in clients:
             client.rest()
             client.socket.close()
