@@ -44,6 +44,8 @@ TRIES = 3
 """Launches that one request is given to at most."""
 DEATH = 1.0
 """Seconds in which the gate learns that a launch has died."""
+STANDS = 0.1
+"""Seconds after which a new connection is to a process that lives."""
 LINGER = 0.5
 """Seconds that a client may go on sending before we close; closing at once would reset it under our answer."""
 SOON = 0.05
@@ -278,16 +280,25 @@ class Connection:
             return False
         if gone.stale:
             return True
-        if gone.sent and self.proxy.gate.state == state:
-            # A handler that panics closes its connection too; the app lives, and would only panic again.
-            with contextlib.suppress(Gone):
-                await self._reach(state)
-                return False
+        if gone.sent and self.proxy.gate.state == state and await self._lives(state):
+            return False  # a handler that panics closes its connection too, and would only panic again
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DEATH):
                 while self.proxy.gate.state == state:  # noqa: ASYNC110 - the gate wakes only those that it holds
                     await asyncio.sleep(0.01)
         return True
+
+    async def _lives(self, state: Open) -> bool:
+        """Does the app accept a connection that stands? A dying process may lose its listener last."""
+        try:
+            upstream = await self._reach(state)
+            async with asyncio.timeout(STANDS):
+                await upstream.source.fill()
+        except TimeoutError:
+            return True
+        except (Gone, OSError):
+            pass
+        return False
 
     async def _reach(self, state: Open) -> Upstream:
         """The connection to this launch, a new one if need be; raises Gone."""

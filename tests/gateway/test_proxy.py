@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
+import gc
 import hashlib
 import http.client
 import re
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -20,7 +23,7 @@ from hypothesis import strategies as st
 
 from goreload_tasks.gateway.gate import Crashed, Failed, Gate, Held, Open
 from goreload_tasks.gateway.http import Head, forwarded
-from goreload_tasks.gateway.proxy import BLOCK, MAX_HEAD
+from goreload_tasks.gateway.proxy import BLOCK, MAX_HEAD, Connection
 from tests.driver import DEADLINE, free_port, until
 from tests.gateway.hosting import SCRIPT, App, Client, Hosted, build, proxy_before
 
@@ -510,13 +513,13 @@ def test_client_that_is_reset_at_the_gate_is_let_go(request_: bytes) -> None:
         until(lambda: not hosted.proxy._connections, "the request is let go")
 
 
-def test_half_closed_client_is_answered_after_the_gate(app: App) -> None:
+def test_half_closed_client_is_half_closed_to_the_app_after_the_gate(app: App) -> None:
     with Hosted(Held("the build")) as hosted, Client(hosted.port) as client:
-        client.send(ask("GET /?patient", close=False))
+        client.send(ask("GET /wait", close=False))
         client.half_close()
-        until(lambda: bool(hosted.proxy._connections), "the request waits")
+        until(lambda: any(one.ended for one in hosted.proxy._connections.values()), "the end is seen")
         hosted.show(app.open)
-        assert b'"/?patient"' in client.rest()
+        assert client.rest().startswith(b"HTTP/1.1 200 OK")
 
 
 def test_connection_stays_from_launch_to_launch(binary: Path) -> None:
@@ -605,29 +608,64 @@ def test_app_that_is_never_there_is_an_honest_502() -> None:
     assert b"refused" in text.lower()
 
 
-def test_idle_connection_that_the_app_closed_is_replaced() -> None:
-    request, answer = post("/", b"hello", close=False), b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+@contextlib.contextmanager
+def scripted(answer: bytes, reset: threading.Event | None = None) -> Iterator[Callable[[], Open]]:
+    """An app that answers one POST on each connection, with these bytes, and ends it; called, it takes one more."""
+    servers: list[threading.Thread] = []
 
-    def once(listener: socket.socket) -> None:
+    def once() -> None:
         connection, _ = listener.accept()
         with connection:
             while not connection.recv(65536).endswith(b"hello"):
                 pass
             connection.sendall(answer)
+            if reset:
+                reset.wait(DEADLINE)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def take() -> Open:
+        for server in servers:
+            server.join(DEADLINE)
+        servers.append(threading.Thread(target=once))
+        servers[-1].start()
+        return Open(1, "127.0.0.1", listener.getsockname()[1])
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(DEADLINE)
-        with Hosted(Open(1, "127.0.0.1", listener.getsockname()[1])) as hosted, Client(hosted.port) as client:
-            for _ in range(3):
-                server = threading.Thread(target=once, args=[listener])
-                server.start()
-                client.send(request)
-                assert client.answer() == (200, b"hi")
-                server.join(DEADLINE)
-                # The app has closed; a round trip of the proxy's loop later the proxy knows.
+        yield take
+        for server in servers:
+            server.join(DEADLINE)
+
+
+@pytest.mark.parametrize("more", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstolen"])
+def test_idle_connection_that_the_app_closed_or_spoiled_is_replaced(more: bytes) -> None:
+    with (
+        scripted(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi" + more) as take,
+        Hosted(take()) as hosted,
+        Client(hosted.port) as client,
+    ):
+        for last in (False, False, True):
+            client.send(post("/", b"hello", close=False))
+            assert client.answer() == (200, b"hi")
+            if not last:
+                take()  # the app has closed the one before; a round trip of the proxy's loop later the proxy knows
                 with Client(hosted.port) as other:
                     other.send(ask("GET /.goreload/"))
                     other.rest()
+
+
+def test_answer_that_is_reset_is_not_taken_for_a_whole_one() -> None:
+    reset = threading.Event()
+    with (
+        scripted(b"HTTP/1.1 200 OK\r\n\r\nhalf", reset) as take,
+        Hosted(take()) as hosted,
+        Client(hosted.port) as client,
+    ):
+        client.send(post("/", b"hello", close=False))
+        client.until(b"half")
+        reset.set()
+        with pytest.raises(ConnectionResetError):
+            client.read(1)
 
 
 def test_close_ends_everything_that_streams(app: App) -> None:
