@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -43,7 +44,8 @@ class Site:
         self._state: State = Held("the first build")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None] | None] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -89,25 +91,36 @@ class Site:
 
     async def _end(self) -> None:
         self._browsers.close()
+        for (
+            each
+        ) in self._server.sockets:  # a server that is closed while it accepts leaks the connection (asyncio 3.11)
+            self._loop.remove_reader(each.fileno())
+        quiet = 0
+        while quiet < 5:  # a connection that was just accepted has its task only some turns of the loop later
+            await asyncio.sleep(0)
+            for writer in self._writers:
+                writer.transport.abort()
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            quiet = 0 if others else quiet + 1
+            if others:
+                await asyncio.wait(others, timeout=0.01)
         self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task
-        self._tasks.add(task)
+        self._tasks.add(asyncio.current_task())  # the loop holds it weakly
+        self._writers.add(writer)
         try:
             while not writer.is_closing():
                 first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
                 headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
                 method, path, _ = first.split()
                 await self._answer(method, path, headers, reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+        except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
-            writer.close()
+            writer.transport.abort()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
     async def _answer(
         self,
