@@ -116,6 +116,7 @@ class Tree:
         self._came += tuple(new)
         relist = bool(new or appeared or found.replaced) or any(path not in inputs.read for path in found.shapes)
         relist |= any(path in inputs.rules or path in self.listing.extra for path in found.changed)
+        relist |= not self._above.isdisjoint(named)
         return self._finding(rebuild, ruled, relist)
 
     def _finding(self, rebuild: Sequence[str], ruled: Mapping[str, Rule], relist: bool) -> Finding:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import shutil
 import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +19,7 @@ from goreload_tasks.app.process import capture
 from goreload_tasks.build.command import Plan
 from goreload_tasks.inputs.tree import Finding, Tree
 from goreload_tasks.settings import Settings
+from goreload_tasks.settings.schema import Watch
 from tests.driver import write
 
 GO = {
@@ -245,6 +248,147 @@ def test_hint_narrows_the_look_and_a_look_everywhere_finds_what_no_hint_told(tmp
     assert go.tree.look((0, 1), [str(root / "main.go")]).files == ("main.go",)
     assert go.tree.look((0, 1), [str(root / "a" / "new.go")]).files == ("a/new.go",)
     assert go.tree.look((0, 1)).files == ("a/a.go",)
+
+
+def listed(go: Go) -> Finding:
+    """What is found once the inputs are listed anew and the new folders are watched; the newest build began just now."""
+    now = time.time_ns() + 10**9
+    asyncio.run(go.tree.list(lambda: now))
+    return go.look()
+
+
+def told(go: Go, *names: str) -> Finding | None:
+    """What a hint of these paths finds; None: it matters to nobody."""
+    paths = [str(go.root / name) for name in names]
+    return go.tree.look((0, 1), paths) if go.tree.matters(paths) else None
+
+
+@pytest.mark.parametrize(
+    ("folder", "names", "files"),
+    [
+        ("a", ["a"], {"a/a.go", "a/b/b.go", "a/b/tree/x", "a/b/one.txt"}),  # a package, and one below it
+        ("a/b", ["a/b"], {"a/b/b.go", "a/b/tree/x", "a/b/pages/a.html"}),
+        ("a/b/tree", ["a/b/tree"], {"a/b/tree/x", "a/b/tree/_under/y"}),  # embedded
+        ("other", ["other"], {"other/go.mod", "other/o.go"}),
+    ],
+)
+def test_folder_moved_away_and_back_takes_its_inputs_with_it(
+    tmp_path: Path, folder: str, names: list[str], files: set[str]
+) -> None:
+    root = tmp_path / "app"
+    write(root, GO)
+    go = Go(root, [], {})
+    (root / folder).rename(root / "away")
+    gone = told(go, *names, "away")
+    assert gone
+    assert (gone.verdict, gone.relist) == ("rebuild", True)
+    assert files <= set(gone.files)
+    listed(go)
+    (root / "away").rename(root / folder)
+    back = told(go, *names, "away")
+    assert back
+    assert (back.verdict, back.relist) == ("rebuild", True)
+    listed(go)
+    write(root, {min(files): "edited"})
+    edited = told(go, min(files))
+    assert edited
+    assert (edited.verdict, edited.files) == ("rebuild", (min(files),))
+
+
+def test_folder_between_that_nobody_watches_takes_packages_with_it(tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    write(root, GO)
+    write(root, {"between/x/deep/d.go": "package deep\n"})
+    write(root, {"main.go": GO["main.go"].replace("import (", 'import (\n\t_ "example.com/app/between/x/deep"')})
+    go = Go(root, [], {})
+    assert str(root / "between") not in go.tree.folders
+    (root / "between").rename(root / "away")
+    found = told(go, "between", "away")
+    assert found
+    assert (found.verdict, found.relist, found.files) == ("rebuild", True, ("between/x/deep/d.go",))
+
+
+def test_missing_package_made_and_filled_in_one_go(tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    write(root, GO)
+    go = Go(root, [], {})
+    write(root, {"main.go": GO["main.go"].replace("import (", 'import (\n\t_ "example.com/app/new/deep/pkg"')})
+    assert told(go, "main.go") == go.tree._finding([str(root / "main.go")], {}, True)
+    listed(go)
+    write(root, {"new/deep/pkg/p.go": "package pkg\n"})
+    found = told(go, "new")
+    assert found
+    assert (found.verdict, found.relist) == ("rebuild", True)
+    listed(go)
+    assert str(root / "new" / "deep" / "pkg" / "p.go") in go.tree.inputs.build
+
+
+def test_missing_embedded_folder_made_and_filled_in_one_go(tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    write(root, GO)
+    write(root, {"c/assets/static/x": "x\n"})
+    write(root, {"c/e.go": 'package c\n\nimport "embed"\n\n//go:embed assets/static/*\nvar e embed.FS\n'})
+    go = Go(root, [], {})
+    (root / "c" / "assets").rename(root / "away")
+    assert told(go, "c/assets", "away") is not None
+    listed(go)
+    (root / "away").rename(root / "c" / "assets")  # what is in it is as old as ever
+    found = told(go, "c/assets", "away")
+    assert found
+    assert (found.verdict, found.relist) == ("rebuild", True)
+    listed(go)
+    assert str(root / "c" / "assets" / "static" / "x") in go.tree.inputs.build
+
+
+def test_what_comes_into_a_folder_before_it_is_watched_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "app"
+    write(root, GO)
+    go = Go(root, [], {})
+    (root / "a" / "b" / "tree" / "new").mkdir()
+    assert told(go, "a/b/tree/new") is not None
+    real = go.tree._listed
+
+    async def slow() -> Any:
+        answer = await real()
+        write(root, {"a/b/tree/new/late.txt": "x\n"})  # the go command has looked there already
+        return answer
+
+    monkeypatch.setattr(go.tree, "_listed", slow)
+    found = listed(go)
+    assert (found.verdict, found.files, found.relist) == ("rebuild", ("a/b/tree/new/late.txt",), True)
+    monkeypatch.undo()
+    assert not listed(go).verdict
+    assert str(root / "a" / "b" / "tree" / "new" / "late.txt") in go.tree.inputs.build
+
+
+def test_folder_of_selected_files_moved_in_calls_for_what_they_call_for(tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    write(root, {"templates/a.html": "x\n"})
+    write(tmp_path, {"outside/b.html": "x\n"})
+    tree = Tree(str(root), Settings(watch=Watch(include=("*.html",), gitignore=False)), capture)
+    now = time.time_ns() + 10**9  # all of it is older than the newest run
+
+    def look(*paths: Path) -> Finding:
+        return tree.look((0, 1), [str(path) for path in paths])
+
+    asyncio.run(tree.list(lambda: now))
+    look()
+    (tmp_path / "outside").rename(root / "templates" / "in")
+    assert look(root / "templates" / "in").relist
+    asyncio.run(tree.list(lambda: now))
+    assert (look().verdict, look().verdict) == ("rebuild", None)
+    shutil.rmtree(root)
+    assert look(root).relist
+    asyncio.run(tree.list(lambda: now))
+    look()
+    assert tree.folders == {str(tmp_path)}
+    write(root, {"templates/a.html": "x\n"})
+    assert tree.matters([str(root)])
+    assert look(root).relist
+    asyncio.run(tree.list(lambda: now))
+    assert str(root / "templates") in tree.folders
 
 
 def test_same_size_and_same_time_do_not_hide_an_edit(tmp_path: Path) -> None:
