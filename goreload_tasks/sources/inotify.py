@@ -51,9 +51,9 @@ NO_UNLINKED = 0x04000000
 # IN_MODIFY is left out. It comes for the O_TRUNC of every save: in 84 of 300 saves we woke to an empty file, and would
 # have begun a build of it. It comes for every block of a long copy, hashing each time what is there by then. And it
 # comes for every line of a log in a watched folder, to be found to matter to nobody: 7 % of a core at 1,000 lines a
-# second, 18 % at 5,000, where it is 0.1 % without. A writer is done when it closes, and each close is told. What changes
-# a file and does not close it (truncate(2), a descriptor held open, a mapping) is found by the next look everywhere.
-# IN_DONT_FOLLOW is left out since a folder is watched where its path leads.
+# second, 18 % at 5,000, where it is 0.1 % without. A writer is done when it closes, and each close is told. What
+# changes a file and does not close it (truncate(2), a descriptor held open, a mapping) is found by the next look
+# everywhere. IN_DONT_FOLLOW is left out since a folder is watched where its path leads.
 MASK = (
     MODIFIED_ATTRIBUTES | CLOSED_WRITTEN | MOVED_FROM | MOVED_TO | CREATED | DELETED | SELF_DELETED | SELF_MOVED
     | ONLY_FOLDERS | NO_UNLINKED
