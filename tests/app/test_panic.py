@@ -108,7 +108,9 @@ func main() {
 	case "exit":
 		os.Exit(3)
 	case "handler", "handler-then-panic":
-		server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("in a handler") }))
+		server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			panic("in a handler")
+		}))
 		http.Get(server.URL)
 		if os.Args[1] == "handler-then-panic" {
 			panic("the end") // handler-then-panic
