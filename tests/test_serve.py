@@ -33,6 +33,7 @@ func main() {
 	listener, _ := net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT"))
 	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, Answer()) })
 	http.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Println("slow begins")
 		time.Sleep(700 * time.Millisecond)
 		fmt.Fprint(w, Answer())
 	})
@@ -152,6 +153,7 @@ def test_swap_finishes_the_requests_of_the_old_app_and_no_stream_delays_it(proje
     slow: list[str] = []
     asking = threading.Thread(target=lambda: slow.append(get(f"http://localhost:{port}", "/slow")))
     asking.start()
+    dev.line("slow begins")
     (project / "answer.go").write_text(answer("two"))
     dev.line(r"answer.go -> built .* up .* ->", deadline=15)  # far below the grace, with 100 streams open
     asking.join()
