@@ -332,12 +332,13 @@ def test_missing_embedded_folder_made_and_filled_in_one_go(tmp_path: Path) -> No
     (root / "c" / "assets").rename(root / "away")
     assert told(go, "c/assets", "away") is not None
     listed(go)
-    (root / "away").rename(root / "c" / "assets")  # what is in it is as old as ever
+    (root / "away" / "static" / "x").rename(root / "away" / "static" / "y")
+    (root / "away").rename(root / "c" / "assets")  # what is in it is as old as the build, and nobody has seen it
     found = told(go, "c/assets", "away")
     assert found
     assert (found.verdict, found.relist) == ("rebuild", True)
     listed(go)
-    assert str(root / "c" / "assets" / "static" / "x") in go.tree.inputs.build
+    assert str(root / "c" / "assets" / "static" / "y") in go.tree.inputs.build
 
 
 def test_what_comes_into_a_folder_before_it_is_watched_is_found(
@@ -379,16 +380,28 @@ def test_folder_of_selected_files_moved_in_calls_for_what_they_call_for(tmp_path
     assert look(root / "templates" / "in").relist
     asyncio.run(tree.list(lambda: now))
     assert (look().verdict, look().verdict) == ("rebuild", None)
+
+
+def test_project_that_went_and_came_back_is_found_from_the_folder_above(tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    write(root, {"a.html": "x\n"})
+    tree = Tree(str(root), Settings(watch=Watch(include=("*.html",), gitignore=False)), capture)
+
+    def look(*paths: Path) -> Finding:
+        assert tree.matters([str(path) for path in paths])
+        return tree.look((0, 1), [str(path) for path in paths])
+
+    asyncio.run(tree.list(time.time_ns))
+    look()
     shutil.rmtree(root)
     assert look(root).relist
-    asyncio.run(tree.list(lambda: now))
+    asyncio.run(tree.list(time.time_ns))
     look()
     assert tree.folders == {str(tmp_path)}
-    write(root, {"templates/a.html": "x\n"})
-    assert tree.matters([str(root)])
+    write(root, {"sub/a.html": "x\n"})
     assert look(root).relist
-    asyncio.run(tree.list(lambda: now))
-    assert str(root / "templates") in tree.folders
+    asyncio.run(tree.list(time.time_ns))
+    assert tree.folders == {str(root), str(root / "sub")}
 
 
 def test_same_size_and_same_time_do_not_hide_an_edit(tmp_path: Path) -> None:

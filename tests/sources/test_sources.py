@@ -392,10 +392,10 @@ def test_overflow_is_told_as_everywhere_and_every_watch_is_made_sure_of(tmp_path
         assert ears.hints == [()]
         source.watch(watched(folder))
         ears.hints.clear()
-        (tmp_path / "away" / "a.go").write_text("x")
-        (folder / "a.go").write_text("x")
+        (tmp_path / "away" / "old.go").write_text("x")
+        (folder / "new.go").write_text("x")
         source.read()
-        assert ears.hints == [(str(folder / "a.go"),)]
+        assert ears.hints == [(str(folder / "new.go"),)]
 
     on_linux(body, folder)
 
