@@ -1,7 +1,7 @@
 """The only room that starts and stops processes.
 
 Every child leads a session, and so a process group, of its own: a Ctrl-C at the terminal reaches us alone, and whatever
-the child starts can be ended with it.
+the child starts can be ended with it; `strays` finds what left the group.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import termios
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from goreload_tasks.app import guardian
+from goreload_tasks.app import guardian, strays
 from goreload_tasks.app.output import Lines
 
 if TYPE_CHECKING:
@@ -32,12 +32,20 @@ DUMP_TIME = 1.0
 
 
 class Group:
-    """A process group that we started, from its spawn until every member is gone."""
+    """A process group that we started, from its spawn until every member is gone.
 
-    def __init__(self, process: asyncio.subprocess.Process, reader: _Reader) -> None:
+    Args:
+        mark: what the environment of its members says.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process, reader: _Reader, mark: str) -> None:
         self._process = process
         self._reader = reader
+        self._mark = mark
+        self._strays: list[strays.Process] = []
         self.pid = process.pid
+        # Where it cannot be looked at any more it has ended already: whatever came of it began later.
+        self._leader = strays.look(self.pid) or strays.Process(self.pid, 0, os.getpid(), self.pid, self.pid, "X")
 
     async def wait(self) -> int:
         """The exit code of its leader, negative for a signal; its output up to then has been passed on."""
@@ -51,7 +59,7 @@ class Group:
         return self._reader.lines.tail
 
     async def stop(self, how: signal.Signals, grace: float, dump: bool = False) -> int:
-        """End the whole group: `how`, `grace` seconds, then SIGKILL. Returns the leader's exit code.
+        """End the whole group and who left it: `how`, `grace` seconds, then SIGKILL. Returns the leader's exit code.
 
         Args:
             dump: before SIGKILL send SIGQUIT, which makes a Go program write where its goroutines hang
@@ -59,25 +67,38 @@ class Group:
         """
         steps = [(how, grace), *([(signal.SIGQUIT, DUMP_TIME)] if dump else []), (signal.SIGKILL, None)]
         for step, patience in steps:
-            if not self.signal(step):
-                break
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(patience):
-                    await self._gone()
+                    while self._signal_all(step):
+                        await self._gone()  # and then who was born meanwhile
                 break
         code = await self.wait()
         self.close()
         return code
 
+    def _signal_all(self, number: signal.Signals) -> bool:
+        """Signal the group and who left it; who is stopped (SIGSTOP) goes on, else it could not end. False: nobody."""
+        left = self.signal(number)
+        self._strays = [one for one in strays.find(self._leader, self._mark, self._strays) if strays.send(one, number)]
+        if number != signal.SIGKILL:
+            self.signal(signal.SIGCONT)
+            for one in self._strays:
+                strays.send(one, signal.SIGCONT)
+        return left or bool(self._strays)
+
     async def _gone(self) -> None:
         await self._process.wait()
         pause = 0.002
-        while self.alive():
+        while self.alive() or not all(map(strays.gone, self._strays)):
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.05)
 
     def alive(self) -> bool:
         """Is any member of the group left? A zombie that its new parent has not reaped is not."""
+        if self._process.returncode is not None:
+            strays.reap(self.pid)
+        if not self._exists():
+            return False
         try:
             os.killpg(self.pid, 0)
         except ProcessLookupError:
@@ -87,6 +108,11 @@ class Group:
         import psutil  # only when a group outlives its leader: the first build starts without it
 
         return any(_in_group(process, self.pid) for process in psutil.process_iter())
+
+    def _exists(self) -> bool:
+        """Is the number still that of this group? The kernel gives it to nobody else while there is any member."""
+        now = strays.look(self.pid)
+        return now is None or self._leader.began in (0, now.began)
 
     def close(self) -> None:
         """The group is gone: read no further."""
@@ -99,6 +125,8 @@ class Group:
 
     def signal(self, number: signal.Signals) -> bool:
         """Signal the whole group. False: there is nobody left."""
+        if not self._exists():
+            return False
         try:
             os.killpg(self.pid, number)
         except ProcessLookupError:
@@ -190,22 +218,34 @@ async def spawn(
         argv, env = [*_INHERIT, *argv], {**env, "LISTEN_FDS": "1"}
     ours, theirs = _terminal_pair() if terminal else os.pipe()
     try:
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            cwd=cwd,
-            env=env,
-            stdin=subprocess.DEVNULL if listen is None else listen.fileno(),
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-        )
+        stdin = subprocess.DEVNULL if listen is None else listen.fileno()
+        process, mark = await _start(argv, cwd, env, theirs, theirs, stdin)
     except BaseException:
         os.close(ours)
         raise
     finally:
         os.close(theirs)
     guardian.begun(process.pid)
-    return Group(process, _Reader(ours, sink, partial))
+    return Group(process, _Reader(ours, sink, partial), mark)
+
+
+async def _start(
+    argv: Sequence[str], cwd: str, env: Mapping[str, str], out: int, err: int, stdin: int = subprocess.DEVNULL
+) -> tuple[asyncio.subprocess.Process, str]:
+    """Start a child that leads a session and has a mark of its own."""
+    mark = strays.new_mark()
+    with strays.starting():
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            cwd=cwd,
+            env={**env, strays.MARK: mark},
+            stdin=stdin,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
+        )
+        strays.own[process.pid] = process
+    return process, mark
 
 
 def _terminal_pair() -> tuple[int, int]:
@@ -230,15 +270,7 @@ async def capture(argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> tupl
     Raises:
         OSError: the command cannot be started.
     """
-    process = await asyncio.create_subprocess_exec(
-        *argv,
-        cwd=cwd,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
+    process, _ = await _start(argv, cwd, env, subprocess.PIPE, subprocess.PIPE)
     try:
         out, err = await process.communicate()
     except BaseException:
