@@ -19,10 +19,10 @@ from goreload_tasks.app import strays
 GRACE = 0.3
 """Seconds between SIGTERM and SIGKILL: nobody is there to wait for more."""
 
-# Whole variables at the beginning of an environment's string are compared, and /proc/PID/status, where a line break in a
-# name is escaped: no name or argument that a process chose is taken for a number. Who stops us, a tool that we run below,
-# say, must wait until we have done our work.
-_SCRIPT = f"""
+# Only the beginning of a variable is compared, and /proc/PID/status escapes a line break in a name: nothing that a process
+# chose is taken for a mark or a number. Signals are ignored: a tool that we run below and that ends us by our tree, as
+# this one does, has us finish first.
+_SCRIPT = rf"""
 trap '' HUP INT QUIT TERM
 groups=" "
 while read -r what id; do
@@ -46,15 +46,25 @@ everybody() {{
             for (pid in ours) if (living[pid]) printf "%s ", pid
         }}'
 }}
+began() {{
+    read -r line <"/proc/$1/stat" || return
+    set -- ${{line##*) }}
+    echo "${{20}}"
+}} 2>/dev/null
 each() {{
     for id in $groups; do kill -s "$1" -- "-$id"; done
     for id in $found; do kill -s "$1" "$id"; done
 }} 2>/dev/null
 found=$(everybody "$1")
 [ "$groups$found" = " " ] && exit
+first=
+for id in $found; do first="$first $id:$(began "$id")"; done
 each TERM
 each CONT
 sleep {GRACE}
+for one in $first; do  # whose parent ended meanwhile has nothing left that says whose it is
+    [ "$(began "${{one%:*}}")" = "${{one#*:}}" ] && kill -s KILL "${{one%:*}}"
+done
 for round in 1 2 3 4 5; do
     found=$(everybody "$1")
     each KILL

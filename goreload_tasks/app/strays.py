@@ -184,8 +184,11 @@ def _came_from(process: Process, leader: Process, mark: str) -> bool:
 def _cleared(process: Process, mine: frozenset[bytes]) -> bool:
     """Does it lack most of our variables?
 
-    Who was started by us in any other way, a browser or something of a person's tasks.py, has them.
+    Who was started by us in any other way, a browser or something of a person's tasks.py, has them, or is still in
+    our session.
     """
+    if process.session == os.getsid(0):
+        return False
     try:
         if not _read(f"/proc/{process.pid}/cmdline"):  # just being born: it has no environment yet
             return False

@@ -13,6 +13,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 
+from goreload_tasks.app.strays import MARK
 from goreload_tasks.build.command import Plan
 from goreload_tasks.inputs.snapshot import Entry, Stamp
 from goreload_tasks.inputs.verdict import Inputs
@@ -30,7 +31,9 @@ def key(plan: Plan) -> str:
         "flags": plan.flags,
         "package": plan.package,
         "cwd": plan.cwd,
-        "env": sorted((name, value) for name, value in plan.env.items() if name.startswith(_VARIABLES)),
+        "env": sorted(
+            (name, value) for name, value in plan.env.items() if name.startswith(_VARIABLES) and name != MARK
+        ),
         "go": _identity(plan.go),
         "goenv": _identity(plan.env.get("GOENV") or os.path.join(_config_home(plan.env), "go", "env")),
     }

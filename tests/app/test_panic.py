@@ -103,10 +103,8 @@ func main() {
 	case "exit":
 		os.Exit(3)
 	case "handler", "handler-then-panic":
-		server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-			panic("in a handler")
-		}))
-		http.Get(server.URL)
+		handler := func(http.ResponseWriter, *http.Request) { panic("in a handler") }
+		http.Get(httptest.NewServer(http.HandlerFunc(handler)).URL)
 		if os.Args[1] == "handler-then-panic" {
 			panic("the end") // handler-then-panic
 		}
