@@ -19,9 +19,9 @@ from goreload_tasks.app import strays
 GRACE = 0.3
 """Seconds between SIGTERM and SIGKILL: nobody is there to wait for more."""
 
-# Only the beginning of a variable is compared, and /proc/PID/status escapes a line break in a name: nothing that a process
-# chose is taken for a mark or a number. Signals are ignored: a tool that we run below and that ends us by our tree, as
-# this one does, has us finish first.
+# Only the beginning of a variable is compared, and /proc/PID/status escapes a line break in a name: nothing that a
+# process chose is taken for a mark or a number. Signals are ignored: a tool of this kind above us ends its whole tree,
+# and we must do our work all the same.
 _SCRIPT = rf"""
 trap '' HUP INT QUIT TERM
 groups=" "

@@ -69,27 +69,31 @@ class Group:
         for step, patience in steps:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(patience):
-                    while self._signal_all(step):
-                        await self._gone()  # and then who was born meanwhile
+                    while (signalled := self._signal_all(step)) is not None:
+                        await self._gone(signalled)  # and then who was born meanwhile
                 break
         code = await self.wait()
         self.close()
         return code
 
-    def _signal_all(self, number: signal.Signals) -> bool:
-        """Signal the group and who left it; who is stopped (SIGSTOP) goes on, else it could not end. False: nobody."""
-        left = self.signal(number)
-        self._strays = [one for one in strays.find(self._leader, self._mark, self._strays) if strays.send(one, number)]
-        if number != signal.SIGKILL:
-            self.signal(signal.SIGCONT)
-            for one in self._strays:
-                strays.send(one, signal.SIGCONT)
-        return left or bool(self._strays)
+    def _signal_all(self, number: signal.Signals) -> list[strays.Process] | None:
+        """Signal the group and who left it. Returns those who left it; None: nobody is left anywhere.
 
-    async def _gone(self) -> None:
+        They are looked for first, as an app that ends takes with it what says whose its children are.
+        """
+        self._strays = strays.find(self._leader, self._mark, self._strays)
+        left = self.signal(number)
+        signalled = [one for one in self._strays if strays.send(one, number)]
+        if number != signal.SIGKILL:  # who is stopped (SIGSTOP) must go on, else it could not end
+            self.signal(signal.SIGCONT)
+            for one in signalled:
+                strays.send(one, signal.SIGCONT)
+        return signalled if left or signalled else None
+
+    async def _gone(self, others: Sequence[strays.Process]) -> None:
         await self._process.wait()
         pause = 0.002
-        while self.alive() or not all(map(strays.gone, self._strays)):
+        while self.alive() or not all([strays.gone(one) for one in others]):
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.05)
 

@@ -143,7 +143,7 @@ def reap_all() -> None:
 
 
 def find(leader: Process, mark: str, known: Iterable[Process] = ()) -> list[Process]:
-    """Everybody who came from a child of ours and is not in its group; those who have ended already are not named.
+    """Everybody who came from a child of ours and is not in its group.
 
     Args:
         leader: the child, as it was when it began.
@@ -153,7 +153,12 @@ def find(leader: Process, mark: str, known: Iterable[Process] = ()) -> list[Proc
     table = tree(os.getpid())
     roots = {process[:2] for process in (leader, *known)}
     found = _below([one for one in table.values() if one[:2] in roots or _came_from(one, leader, mark)], table)
-    return [process for process in found if process.group != leader.pid and not gone(process)]
+    # Who forked in order to leave has often ended, and nothing but the session that it made says whose it was.
+    sessions = {leader.pid, *(process.session for process in found)}
+    for process in table.values():
+        if process.ended and process.session in sessions:
+            gone(process)
+    return [process for process in found if process.group != leader.pid]
 
 
 def left() -> list[Process]:
