@@ -93,7 +93,7 @@ class Group:
     async def _gone(self, others: Sequence[strays.Process]) -> None:
         await self._process.wait()
         pause = 0.002
-        while self.alive() or not all([strays.gone(one) for one in others]):
+        while self.alive() or not all(map(strays.gone, others)):
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.05)
 

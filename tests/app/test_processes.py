@@ -20,7 +20,7 @@ from goreload_tasks.app.guardian import guard
 from goreload_tasks.app.process import Group, capture, spawn
 from tests.driver import free_port, until, write
 
-DEADLINE = 30.0
+DEADLINE = 20.0
 
 TREE = """import os, signal, socket, sys, time
 
@@ -29,7 +29,7 @@ environment = {} if "cleared" in kinds else dict(os.environ)
 
 
 def again(kind):
-    os.execve(sys.executable, ["renamed", __file__, folder, str(port), kind], environment)
+    os.execve(sys.executable, [sys.executable, "-S", __file__, folder, str(port), kind], environment)
 
 
 def child(kind):
@@ -130,16 +130,23 @@ def _nobody_is_left() -> Iterator[None]:
     assert not left
 
 
+def ignored(block: bytes) -> None:
+    """Nobody reads it."""
+
+
 async def begin(tree: Tree, kind: str) -> Group:
-    group = await spawn(tree.argv(kind), cwd=str(tree.folder), env=os.environ, sink=bytes)
+    group = await spawn(tree.argv(kind), cwd=str(tree.folder), env=os.environ, sink=ignored)
     await becomes(lambda: len(tree.pids) == 2, "the app and its descendant")
     return group
 
 
 async def becomes(true: Callable[[], bool], what: str) -> None:
-    async with asyncio.timeout(DEADLINE):
-        while not true():  # noqa: ASYNC110 - another process makes it true
-            await asyncio.sleep(0.005)
+    try:
+        async with asyncio.timeout(DEADLINE):
+            while not true():  # noqa: ASYNC110 - another process makes it true
+                await asyncio.sleep(0.005)
+    except TimeoutError:
+        raise AssertionError(f"never came: {what}") from None
 
 
 def guarded(work: Callable[[], Awaitable[None]]) -> None:
@@ -205,7 +212,7 @@ def test_whose_an_orphan_is_stays_open_while_two_apps_might_be_and_ends_with_the
         orphan = next(pid for pid in trees[1].pids if pid != other.pid)
         await one.stop(signal.SIGTERM, 0.2)
         assert all(map(lives, trees[1].pids))
-        third = await spawn(["sleep", "98765"], cwd="/", env=os.environ, sink=bytes)
+        third = await spawn(["sleep", "98765"], cwd="/", env=os.environ, sink=ignored)
         await other.stop(signal.SIGTERM, 0.2)
         assert not lives(orphan)  # the third began later: it cannot be its
         await third.stop(signal.SIGTERM, 0.2)
@@ -214,7 +221,7 @@ def test_whose_an_orphan_is_stays_open_while_two_apps_might_be_and_ends_with_the
     tree = Tree(tmp_path / "left")
 
     async def leave() -> None:
-        older = await spawn(["sleep", "98765"], cwd="/", env=os.environ, sink=bytes)
+        older = await spawn(["sleep", "98765"], cwd="/", env=os.environ, sink=ignored)
         group = await begin(tree, "app+daemon+cleared+deaf")
         await group.stop(signal.SIGTERM, 0.2)
         assert [pid for pid in tree.pids if lives(pid)] == [pid for pid in tree.pids if pid != group.pid]
@@ -236,7 +243,7 @@ from goreload_tasks.app.process import spawn
 async def main():
     with guard():
         for words in sys.argv[1].split(";"):
-            await spawn(words.split(), cwd="/", env=os.environ, sink=bytes)
+            await spawn(words.split(), cwd="/", env=os.environ, sink=repr)
         print("spawned", flush=True)
         await asyncio.sleep(3600)
 
@@ -360,7 +367,7 @@ def test_recycled_pid_is_not_signalled() -> None:
 
 def test_recycled_group_is_not_signalled() -> None:
     async def work() -> None:
-        group = await spawn(["sleep", "98765"], cwd="/", env=os.environ, sink=bytes)
+        group = await spawn(["sleep", "98765"], cwd="/", env=os.environ, sink=ignored)
         leader = group._leader
         group._leader = leader._replace(began=leader.began - 1)
         assert not group.signal(signal.SIGKILL)
@@ -432,7 +439,7 @@ def test_a_thousand_apps_leave_no_zombie_no_descriptor_and_no_thread() -> None:
     async def work() -> None:
         before: tuple[int, int, int] | None = None
         for number in range(1001):
-            group = await spawn(["true"], cwd="/", env=os.environ, sink=bytes)
+            group = await spawn(["true"], cwd="/", env=os.environ, sink=ignored)
             assert await group.stop(signal.SIGKILL, 1.0) in (0, -signal.SIGKILL)
             if number == 0:
                 before = counted()
