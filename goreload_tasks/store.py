@@ -4,7 +4,9 @@
 .goreload/SERVICE/lock          held by the running `dev` or `watch`; its pid is written in it
 .goreload/SERVICE/bin/N/NAME    the binary of generation N; never overwritten, the last few are kept
 .goreload/SERVICE/out/ENV/NAME  what `build` makes
-.goreload/SERVICE/tmp/PID       GOTMPDIR of one process
+.goreload/SERVICE/tmp/PID-BEGAN GOTMPDIR of one process
+
+All of it is for its owner alone, whatever the umask: a binary may hold what its sources hold.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import os
 import shutil
 from collections.abc import Iterator
 
+from goreload_tasks.app import strays
 from goreload_tasks.errors import GoreloadError
 
 NAME = ".goreload"
@@ -42,10 +45,11 @@ class Store:
         if os.path.islink(self.home) or os.path.islink(self.folder):
             raise GoreloadError(f"{self.folder} leads through a link, and nothing behind it is ours: remove the link")
         try:
-            os.makedirs(self.folder, 0o700, exist_ok=True)
+            for folder in (self.home, self.folder):
+                _make(folder)
             mark = os.path.join(self.home, ".gitignore")
             if not os.path.lexists(mark):
-                with open(mark, "w", encoding="utf-8") as file:
+                with open(mark, "w", encoding="utf-8", opener=_private) as file:
                     file.write(MARK)
         except OSError as error:
             raise unwritable(self.folder, error) from None
@@ -74,6 +78,7 @@ class Store:
                 raise GoreloadError(
                     f"{service} is already being run by pid {pid}: stop it first, or `kill {pid}`"
                 ) from None
+            os.fchmod(file, 0o600)
             os.ftruncate(file, 0)
             os.pwrite(file, str(os.getpid()).encode(), 0)
             yield
@@ -103,9 +108,11 @@ class Store:
     def scratch(self) -> Iterator[str]:
         """GOTMPDIR of this process: a killed go leaves its work folder there."""
         self.make()
-        folder = os.path.join(self.folder, "tmp", str(os.getpid()))
+        tmp = os.path.join(self.folder, "tmp")
+        folder = os.path.join(tmp, strays.name(os.getpid()))
         try:
-            os.makedirs(folder, 0o700, exist_ok=True)
+            _make(tmp)
+            _make(folder)
         except OSError as error:
             raise unwritable(folder, error) from None
         try:
@@ -119,7 +126,7 @@ class Store:
         tmp = os.path.join(self.folder, "tmp")
         with contextlib.suppress(FileNotFoundError):
             for name in os.listdir(tmp):
-                if not (name.isdigit() and _alive(int(name))):  # a `build` may be at work beside us
+                if not strays.living(name):  # a `build` may be at work beside us
                     _remove(os.path.join(tmp, name))
 
     def forget(self, running: set[int]) -> None:
@@ -130,6 +137,20 @@ class Store:
             for generation in generations[:-KEPT]:
                 if generation not in running:
                     _remove(os.path.join(folder, str(generation)))
+
+
+def _make(folder: str) -> None:
+    """Make a folder, or make one that is there already its owner's alone."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, 0o700)
+    os.chmod(folder, 0o700)
+
+
+def _private(path: str, flags: int) -> int:
+    """An opener of files that only their owner may read and write."""
+    file = os.open(path, flags | os.O_NOFOLLOW, 0o600)
+    os.fchmod(file, 0o600)
+    return file
 
 
 def unwritable(path: str, error: OSError) -> GoreloadError:
@@ -190,13 +211,3 @@ def _remove(path: str) -> bool:
         else:
             os.rmdir(path)
     return not os.path.lexists(path)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
