@@ -122,7 +122,10 @@ class Store:
 
     def empty(self) -> None:
         """Remove what an earlier run left. Call with the lock held: binaries and scratch folders are nobody's then."""
-        _remove(os.path.join(self.folder, "bin"))
+        folder = os.path.join(self.folder, "bin")
+        _remove(folder)
+        with contextlib.suppress(OSError):  # the go command says it better when it cannot write there
+            _make(folder)
         tmp = os.path.join(self.folder, "tmp")
         with contextlib.suppress(FileNotFoundError):
             for name in os.listdir(tmp):

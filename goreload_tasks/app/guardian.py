@@ -28,6 +28,7 @@ groups=" "
 while read -r what id; do
     case $what in
         +) groups="$groups$id " ;;
+        .) exit ;; # nobody is left: it need not look
         -) case $groups in *" $id "*) groups="${{groups%% $id *}} ${{groups#* $id }}" ;; esac ;;
     esac
 done
@@ -99,6 +100,8 @@ def guard() -> Iterator[None]:
     finally:
         for stray in strays.left():
             begun(stray.group)
+        if not strays.tree(os.getpid()).keys() - {guardian.pid}:
+            _tell(". .\n")
         _pipe = -1
         os.close(write)
         guardian.wait()

@@ -216,7 +216,7 @@ def _names(pid: int) -> frozenset[bytes]:
 
 def tree(root: int) -> dict[int, Process]:
     """All that descend from a process, by pid. Costs about 20 us for each of their threads."""
-    if not os.path.exists("/proc/thread-self/children"):  # a kernel without CONFIG_PROC_CHILDREN
+    if not _kernel_names_children():
         return _slow_tree(root)
     found: dict[int, Process] = {}
     waiting = _children(root)
@@ -226,6 +226,12 @@ def tree(root: int) -> dict[int, Process]:
             found[pid] = process
             waiting += _children(pid)
     return found
+
+
+@functools.cache
+def _kernel_names_children() -> bool:
+    """Most do: CONFIG_PROC_CHILDREN."""
+    return os.path.exists("/proc/thread-self/children")
 
 
 def _children(pid: int) -> list[int]:

@@ -122,7 +122,7 @@ def _keep(memory: str, question: str, target: Target) -> None:
         return
     # Only in a folder of ours that is there already: to ask where something is makes nothing.
     with contextlib.suppress(OSError):
-        with open(f"{memory}.new", "w", encoding="utf-8") as file:
+        with open(f"{memory}.new", "w", encoding="utf-8", opener=lambda name, how: os.open(name, how, 0o600)) as file:
             json.dump({"question": question, "target": [target.folder, target.path, target.cwd]}, file)
         os.replace(f"{memory}.new", memory)
 
