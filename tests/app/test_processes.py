@@ -18,18 +18,18 @@ import pytest
 from goreload_tasks.app import strays
 from goreload_tasks.app.guardian import guard
 from goreload_tasks.app.process import Group, capture, spawn
-from tests.driver import free_port, until, write
+from tests.driver import until, write
 
 DEADLINE = 20.0
 
 TREE = """import os, signal, socket, sys, time
 
-folder, port, kinds = sys.argv[1], int(sys.argv[2]), sys.argv[3].split("+")
+folder, kinds = sys.argv[1], sys.argv[2].split("+")
 environment = {} if "cleared" in kinds else dict(os.environ)
 
 
 def again(kind):
-    os.execve(sys.executable, [sys.executable, "-S", __file__, folder, str(port), kind], environment)
+    os.execve(sys.executable, [sys.executable, "-S", __file__, folder, kind], environment)
 
 
 def child(kind):
@@ -41,10 +41,10 @@ def child(kind):
         again(kind)
 
 
-def ready():
+def ready(port=0):
     mark = os.path.join(folder, f"{os.getpid()}.pid")
     with open(mark + ".new", "w") as file:
-        file.write(str(os.getpid()))
+        file.write(str(port))
     os.rename(mark + ".new", mark)
 
 
@@ -58,15 +58,14 @@ if kinds[0] == "app":
             time.sleep(0.01)
         sys.exit(5)
 else:
-    if "deaf" in sys.argv[3]:
+    if "deaf" in sys.argv[2]:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(number, signal.SIG_IGN)
-    if "closed" in sys.argv[3]:
+    if "closed" in sys.argv[2]:
         os.closerange(0, 256)
-    if port:
-        listener = socket.create_server(("127.0.0.1", port))
-    ready()
-    if "stopped" in sys.argv[3]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    ready(listener.getsockname()[1])
+    if "stopped" in sys.argv[2]:
         os.kill(os.getpid(), signal.SIGSTOP)
 while True:
     time.sleep(60)
@@ -95,18 +94,19 @@ class Tree:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = free_port()
         write(folder, {"tree.py": TREE})
 
     def argv(self, kind: str) -> list[str]:
-        return [sys.executable, str(self.folder / "tree.py"), str(self.folder), str(self.port), kind]
+        return [sys.executable, str(self.folder / "tree.py"), str(self.folder), kind]
 
     @property
     def pids(self) -> list[int]:
         return [int(path.stem) for path in self.folder.glob("*.pid")]
 
     def free(self) -> bool:
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", self.port)):
+        """Can its port be listened on?"""
+        [port] = [number for path in self.folder.glob("*.pid") if (number := int(path.read_text()))]
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return True
         return False
 
@@ -321,7 +321,6 @@ def test_who_only_looks_like_ours_is_never_signalled(tmp_path: Path) -> None:
         others = []
         for at, more in enumerate([{}, {"X": run + ":1"}, {strays.MARK: run.partition("=")[2] + "7:1"}]):
             words = Tree(tmp_path / str(at))
-            words.port = 0
             argv = [*words.argv("leaf"), run + ":1"]
             others.append(subprocess.Popen(argv, env={**os.environ, **more}, start_new_session=True))
             until(lambda words=words: bool(words.pids), "another")  # type: ignore[misc]
