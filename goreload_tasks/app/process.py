@@ -82,8 +82,8 @@ class Group:
         They are looked for first, as an app that ends takes with it what says whose its children are.
         """
         self._strays = strays.find(self._leader, self._mark, self._strays)
-        left = self.signal(number)
         signalled = [one for one in self._strays if strays.send(one, number)]
+        left = self.signal(number)
         if number != signal.SIGKILL:  # who is stopped (SIGSTOP) must go on, else it could not end
             self.signal(signal.SIGCONT)
             for one in signalled:
@@ -128,7 +128,10 @@ class Group:
         self._reader.drain()
 
     def signal(self, number: signal.Signals) -> bool:
-        """Signal the whole group. False: there is nobody left."""
+        """Signal the whole group; SIGKILL, also who is known to have left it. False: nobody is left in the group."""
+        if number == signal.SIGKILL:
+            for one in self._strays:
+                strays.send(one, number)
         if not self._exists():
             return False
         try:

@@ -193,6 +193,20 @@ def test_group_that_is_stopped_can_end_by_itself(tmp_path: Path) -> None:
     guarded(work)
 
 
+def test_grace_is_cut_short_by_a_kill_also_for_who_left(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+
+    async def work() -> None:
+        group = await begin(tree, "app+session+deaf")
+        stop = asyncio.create_task(group.stop(signal.SIGTERM, 1e6))
+        await becomes(lambda: not lives(group.pid), "the end of the app")
+        group.signal(signal.SIGKILL)
+        await asyncio.wait_for(stop, DEADLINE)
+        assert not any(map(lives, tree.pids))
+
+    guarded(work)
+
+
 def test_stop_of_one_app_leaves_the_orphan_of_another_alone(tmp_path: Path) -> None:
     trees = [Tree(tmp_path / name) for name in ("one", "other")]
 
