@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 BACKLOG = 1024
 """Connections that wait while nobody accepts; the kernel's own limit is often 4096 (net.core.somaxconn)."""
 
-LIMIT = 64 * 1024
-"""Bytes read ahead of a client: twice that is buffered at most."""
-
 LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -123,6 +120,7 @@ class Front:
         from goreload_tasks.gateway.http import plain
         from goreload_tasks.gateway.page import answer
         from goreload_tasks.gateway.proxy import Proxy
+        from goreload_tasks.gateway.streams import BLOCK
 
         serve, editor, root = self._settings.serve, self._settings.editor, self._root
         gate = Gate(catch_up, serve.hold)
@@ -139,7 +137,7 @@ class Front:
             ),
             hosts=lambda host: allowed(host, serve.allowed_hosts, serve.bind),
         )
-        servers = [await asyncio.start_server(proxy.serve, sock=one, limit=LIMIT) for one in self._sockets]
+        servers = [await asyncio.start_server(proxy.serve, sock=one, limit=BLOCK) for one in self._sockets]
         self._inside = _Inside(gate, browsers, proxy, servers)
         self.show(self._state)
 

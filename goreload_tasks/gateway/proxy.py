@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import socket
-import struct
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import ParamSpec
@@ -17,7 +14,6 @@ from typing import ParamSpec
 from goreload_tasks.gateway.framing import Forever, Framing, Length, Malformed
 from goreload_tasks.gateway.gate import Gate, Open, State
 from goreload_tasks.gateway.http import (
-    HEAD_END,
     REPLAYABLE,
     Head,
     download,
@@ -31,15 +27,13 @@ from goreload_tasks.gateway.http import (
     tunnels,
     upload,
 )
+from goreload_tasks.gateway.streams import BLOCK, Source, feed, half_close, pump, reset, text
 
 P = ParamSpec("P")
 
 OWN = "/.goreload/"
 """Paths that are ours."""
 
-BLOCK = 64 * 1024
-"""Bytes read at once; the stream limit that a listener must give its readers, too."""
-MAX_HEAD = 1024 * 1024
 TRIES = 3
 """Launches that one request is given to at most."""
 DEATH = 1.0
@@ -65,51 +59,6 @@ class Gone(Exception):  # noqa: N818 - it is the app that is gone
         super().__init__(reason)
         self.sent = sent
         self.stale = stale
-
-
-class Source:
-    """What comes in on a connection; what was read too far is held for the next who reads."""
-
-    def __init__(self, reader: asyncio.StreamReader) -> None:
-        self.held = b""
-        self._reader = reader
-
-    async def read(self) -> bytes:
-        """The next block; empty at the end. Raises OSError when the connection was reset."""
-        if self.held:
-            return self.take()
-        return await self._reader.read(BLOCK)
-
-    async def fill(self) -> bool:
-        """Hold another block; false at the end."""
-        block = await self._reader.read(BLOCK)
-        self.held += block
-        return bool(block)
-
-    async def head(self) -> bytes:
-        """Up to and with the empty line; empty at the end. Raises OSError, and Malformed when it is too long."""
-        seen = 0
-        while True:
-            if self.held[:1] in (b"\r", b"\n"):  # RFC 9112 2.2
-                self.held = self.held.lstrip(b"\r\n")
-            if found := HEAD_END.search(self.held, seen):
-                head, self.held = self.held[: found.end()], self.held[found.end() :]
-                return head
-            if len(self.held) > MAX_HEAD:
-                raise Malformed("the head is too long", 431)
-            seen = max(0, len(self.held) - 2)
-            if not await self.fill():
-                return b""
-
-    def take(self) -> bytes:
-        """What is held, now the caller's."""
-        block, self.held = self.held, b""
-        return block
-
-    @property
-    def ended(self) -> bool:
-        """There is nothing more to read."""
-        return not self.held and (self._reader.at_eof() or self._reader.exception() is not None)
 
 
 @dataclass(slots=True)
@@ -309,7 +258,7 @@ class Connection:
         try:
             reader, writer = await asyncio.open_connection(state.host, state.port, limit=BLOCK)
         except OSError as error:
-            raise Gone(f"{state.host}:{state.port}: {_text(error)}", sent=False) from None
+            raise Gone(f"{state.host}:{state.port}: {text(error)}", sent=False) from None
         self.upstream = Upstream(state.launch, Source(reader), writer)
         return self.upstream
 
@@ -369,7 +318,7 @@ class Connection:
             try:
                 raw = await upstream.source.head()
             except OSError as error:
-                raise Gone(f"the app closed the connection: {_text(error)}", stale=stale) from None
+                raise Gone(f"the app closed the connection: {text(error)}", stale=stale) from None
             if not raw:
                 raise Gone("the app closed the connection without an answer", stale=stale)
             answer = Head.answer(raw)
@@ -463,8 +412,8 @@ class Connection:
         await self._alone()
         try:
             async with asyncio.TaskGroup() as both:
-                both.create_task(_pump(self.client, upstream.writer))
-                both.create_task(_pump(upstream.source, self.writer))
+                both.create_task(pump(self.client, upstream.writer))
+                both.create_task(pump(upstream.source, self.writer))
         except* OSError:
             reset(self.writer)
             reset(upstream.writer)
@@ -494,41 +443,9 @@ class Connection:
     async def _control(self, head: Head) -> None:
         """A request for us, with a reader that has what we have read too far."""
         reader = asyncio.StreamReader(limit=BLOCK)
-        feeder = asyncio.get_running_loop().create_task(_feed(self.client, reader))
+        feeder = asyncio.get_running_loop().create_task(feed(self.client, reader))
         try:
             await self.proxy.control(head, reader, self.writer)
         finally:
             feeder.cancel()
             await asyncio.wait([feeder])
-
-
-def _text(error: OSError) -> str:
-    """The system's own words."""
-    return os.strerror(error.errno) if error.errno else str(error)
-
-
-async def _pump(source: Source, writer: asyncio.StreamWriter) -> None:
-    while block := await source.read():
-        writer.write(block)
-        await writer.drain()
-    half_close(writer)
-
-
-async def _feed(source: Source, reader: asyncio.StreamReader) -> None:
-    with contextlib.suppress(OSError):
-        while block := await source.read():
-            reader.feed_data(block)
-    reader.feed_eof()
-
-
-def half_close(writer: asyncio.StreamWriter) -> None:
-    """Send nothing more; go on reading."""
-    with contextlib.suppress(OSError):  # the peer is gone already
-        writer.write_eof()
-
-
-def reset(writer: asyncio.StreamWriter) -> None:
-    """Break off, so that the peer cannot take what it has for all there is."""
-    with contextlib.suppress(OSError):
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()

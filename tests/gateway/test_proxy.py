@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from goreload_tasks.gateway.gate import Crashed, Failed, Gate, Held, Open
 from goreload_tasks.gateway.http import Head, forwarded
-from goreload_tasks.gateway.proxy import BLOCK, MAX_HEAD
+from goreload_tasks.gateway.streams import BLOCK, MAX_HEAD
 from tests.driver import DEADLINE, free_port, until
 from tests.gateway.hosting import SCRIPT, App, Client, Hosted, build, proxy_before
 
