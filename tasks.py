@@ -31,7 +31,7 @@ GORELOAD = [sys.executable, "-m", "goreload_tasks.program"]
 def demo(_: Context, once: bool = False) -> None:
     """Write the Gin starter into .demo/ and run `dev` on it."""
     folder = _starter(DEMO / "once" if once else DEMO)
-    env = {**os.environ, "PORT": str(_port())}
+    env = {**os.environ, "GORELOAD_SERVE_PORT": str(_port())}
     if once:
         _show(folder, env)
         return
@@ -135,10 +135,10 @@ def test(c: Context, args: str = "") -> None:
     _python(c, f"pytest -n auto {args}")
 
 
-@task(help={"starter": "gin or nethttp", "runs": "counted pairs"})
-def bench(c: Context, starter: str = "gin", runs: int = 10) -> None:
+@task(help={"starter": "gin or nethttp", "runs": "counted pairs", "direct": "without the gate"})
+def bench(c: Context, starter: str = "gin", runs: int = 10, direct: bool = False) -> None:
     """Save to first new answer, in pairs with the bare loop."""
-    _python(c, f"tests.bench.reload --starter {starter} --runs {runs}")
+    _python(c, f"tests.bench.reload --starter {starter} --runs {runs}{' --direct' * direct}")
 
 
 def _python(c: Context, command: str) -> None:

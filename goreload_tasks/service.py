@@ -393,6 +393,7 @@ class Service:
         if self._policy.app:
             keeps = self._policy.reload.on_failure == "keep" and self.state.app
             still = "; the old program still runs" if keeps else "; nothing runs"
+            still = "; requests are told so" if self._front else still
         self._report.broken(result.problems, result.seconds, still)
 
     def _show_exit(self, action: cycle.ShowExit) -> None:

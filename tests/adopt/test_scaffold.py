@@ -89,7 +89,11 @@ def test_what_is_commented_out_in_its_settings_is_the_default(tmp_path: Path) ->
     layers = gather(config, {}, {}, {})
     section = next(layer.values for layer in layers if layer.source == "invoke.yaml")
     assert len(section) == len(re.findall(r"(?m)^  (?:# )?\w+:", said)) > 1
-    assert merge(layers)[0].settings == merge([Layer("default", DEFAULTS)])[0].settings
+    assert merge(layers)[0].settings == merge([Layer("default", DEFAULTS), Layer("ours", PORT)])[0].settings
+
+
+PORT = {"serve": {"port": 8080}}
+"""What a new project has beside the defaults."""
 
 
 @pytest.mark.parametrize("made", [True, False])

@@ -76,8 +76,8 @@ class Bare:
             self.app.wait()
 
 
-def measure(starter: Starter, runs: int) -> dict[str, object]:
-    """Medians of both, in ms, and the ratios pair by pair."""
+def measure(starter: Starter, runs: int, direct: bool) -> dict[str, object]:
+    """Medians of both, in ms, and the ratios pair by pair. `direct`: without the gate."""
     with tempfile.TemporaryDirectory() as scratch, Driver() as driver:
         ours_folder, bare_folder = Path(scratch) / "ours", Path(scratch) / "bare"
         render(starter, ours_folder)
@@ -86,7 +86,8 @@ def measure(starter: Starter, runs: int) -> dict[str, object]:
         argv = shlex.split(dry.partition(" && ")[2])
         bare = Bare(bare_folder, argv)
         port = free_port()
-        driver.start(ours_folder, "dev", program="goreload", env={"PORT": str(port), "GIN_MODE": "release"})
+        told = {"PORT": str(port)} if direct else {"GORELOAD_SERVE_PORT": str(port)}
+        driver.start(ours_folder, "dev", program="goreload", env={**told, "GIN_MODE": "release"})
         answered(port, {"gin": "Hello from Gin", "nethttp": "Hello from net/http"}[starter])
 
         def ours(text: str) -> None:
@@ -106,6 +107,7 @@ def measure(starter: Starter, runs: int) -> dict[str, object]:
     ratios = [one / other for one, other in zip(times["ours"], times["bare"], strict=True)]
     return {
         "starter": starter,
+        "mode": "direct" if direct else "proxy",
         "flags": argv[4:-1],
         "runs": runs,
         **{f"{name}_ms": [round(1000 * value) for value in spread(values)] for name, values in times.items()},
@@ -123,8 +125,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--starter", choices=["gin", "nethttp"], default="gin")
+    parser.add_argument("--direct", action="store_true")
     chosen = parser.parse_args()
-    json.dump(measure(chosen.starter, chosen.runs), sys.stdout, indent=2)
+    json.dump(measure(chosen.starter, chosen.runs, chosen.direct), sys.stdout, indent=2)
     print()
 
 
