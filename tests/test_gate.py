@@ -12,6 +12,7 @@ import pytest
 
 from goreload_tasks.adopt.scaffold import render
 from tests.driver import Driver, alive, free_port, write
+from tests.test_serve import status
 
 HAMMER = Path(__file__).parent / "hammer" / "main.go"
 
@@ -89,8 +90,10 @@ def test_no_request_is_refused_lost_or_answered_by_old_code(
             if kind == BROKEN:
                 dev.line("undefined: missing")
                 dev.line("1 error")
+                assert status(port)[0] == 503
             elif kind == CRASHES:  # on a loaded machine perhaps before it is seen to be up
                 dev.line("the app ended by itself")
+                assert status(port)[0] == 503
             else:
                 dev.line(r"handlers.go.* up .*-> http")
         said = json.loads(asking.communicate(timeout=60)[0])
