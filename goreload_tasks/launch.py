@@ -34,6 +34,7 @@ class Launch:
 
     Args:
         number: of this launch.
+        known: where the launch before listened, when that was not on the PORT that it was given.
         sink: takes what it prints.
         face: lets its requests be finished before it is stopped; None: nobody stands before it.
     """
@@ -46,10 +47,12 @@ class Launch:
         sink: Callable[[bytes], None],
         face: Face | None,
         terminal: bool,
+        known: int | None,
     ) -> None:
         self.number = number
         self.place: Place | None = None
-        self.elsewhere = False  # it listens, but not on the PORT that it was given
+        self.elsewhere: int | None = None  # where it listens, if that is not the PORT that it was given
+        self._known = known
         self.since = time.monotonic()
         self._app = app
         self._report = report
@@ -81,14 +84,17 @@ class Launch:
         serving = asyncio.create_task(self._serving(group, wanted, ready))
         if self._asked:  # to stop, while it was being spawned
             self._begin_stop()
+        ended = asyncio.ensure_future(group.wait())
+        ended.add_done_callback(lambda _: serving.cancel())
         try:
-            code = await group.wait()
+            await asyncio.wait({ended, serving}, return_when=asyncio.FIRST_EXCEPTION)
+            if not serving.cancelled() and (error := serving.exception()):
+                raise error
+            code = await ended
         finally:
             serving.cancel()
             # Who is being stopped has its grace; what a crashed app leaves in its group ends now, its port with it.
             await (self._stopping or group.stop(signal.SIGKILL, 1.0))
-        if serving.done() and not serving.cancelled() and (error := serving.exception()):
-            raise error
         return code
 
     @property
@@ -152,8 +158,8 @@ class Launch:
                 self.place = Place(host, port)
             elif self._app.proxied:
                 assert wanted is not None
-                self.place = await readiness.found(group.pid, wanted)
-                self.elsewhere = self.place.port != wanted
+                self.place = await readiness.found(group.pid, wanted, self._known)
+                self.elsewhere = self.place.port if self.place.port != wanted else None
             else:
                 self.place = await readiness.accepts(group.pid, readiness.PATIENCE, serve.port)
             if self.place and serve.ready:

@@ -82,7 +82,8 @@ class Service:
         self._listing = False
         self._rules: dict[Rule, Flight] = {}
         self._refused: dict[Rule, Result] = {}
-        self._advised = False
+        self._elsewhere: int | None = None
+        self._opened = False
         self._window = (time.time_ns(), 0)
 
     def begin(
@@ -325,6 +326,7 @@ class Service:
             lambda block: self._console.output(self.name, block),
             self._front,
             self._console.live and self._console.colour,
+            self._elsewhere,
         )
         try:
             code = await launch.run(binary, lambda: self._ready(launch))
@@ -333,11 +335,10 @@ class Service:
             code = 127
         finally:
             del self._launches[number]
-        if code:
-            found = panic.parse(launch.tail, self._app.cwd)
-            self._ended = Crashed(exit_name(code), tuple(launch.tail), found)
-        else:
-            self._ended = Crashed("it ended by itself, with exit code 0", tuple(launch.tail))
+        app = self.state.app
+        if app and app.launch == number and app.phase != "stopping":
+            how = exit_name(code) if code else "it was done, with exit code 0"
+            self._ended = Crashed(how, tuple(launch.tail), panic.parse(launch.tail, self._app.cwd))
         self._tell(cycle.Exited(number, code, random.random()))
 
     async def _ready(self, launch: Launch) -> None:
@@ -357,7 +358,8 @@ class Service:
             launch.place = await launch.later(readiness.LATE)
             if launch.place is not None:
                 self._report.say("port", f"listens now -> {self._url(launch)}", url=self._url(launch))
-        if launch.place is not None and serve.open and launch.number == 1:
+        if launch.place is not None and serve.open and not self._opened:
+            self._opened = True
             import webbrowser
 
             await asyncio.to_thread(webbrowser.open, self._url(launch))
@@ -369,13 +371,13 @@ class Service:
 
     def _advise(self, launch: Launch) -> None:
         """An app that hard-codes its port is served all the same; once, say what would be better."""
-        if launch.elsewhere and not self._advised:
-            self._advised = True
+        if launch.elsewhere and self._elsewhere is None:
             self._report.warn(
                 "port",
-                f"the app listens on {launch.place and launch.place.port} and not on its PORT: "
+                f"the app listens on {launch.elsewhere} and not on its PORT: "
                 "let it read PORT, so that no other program can be in its way",
             )
+        self._elsewhere = launch.elsewhere
 
     # What the person reads.
 
@@ -411,6 +413,8 @@ class Service:
         """The app could not have its port: say who has it."""
         if self._front and port == self._front.port:
             text = f"port {port} is serve.port, where requests wait: let the app read PORT, or set serve.mode: direct"
+        elif self.state.leaving:
+            text = f"port {port} is held by the program before: let the app read PORT, or unset serve.overlap"
         else:
             who = await asyncio.to_thread(readiness.owner, port)
             text = f"port {port} is used by {who}; stop it or choose another port" if who else ""

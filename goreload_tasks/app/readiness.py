@@ -76,17 +76,21 @@ def port_in_use(lines: Sequence[str]) -> int | None:
     return None
 
 
-async def found(pid: int, wanted: int) -> Place:
-    """Wait until the app listens on its PORT; one that listens elsewhere only is found there after a moment."""
+async def found(pid: int, wanted: int, known: int | None) -> Place:
+    """Wait until the app listens on its PORT; one that listens elsewhere only is found there after a moment.
+
+    Args:
+        known: where it listened the last time, when that was elsewhere.
+    """
     pause, elsewhere, look = 0.001, 0.0, 0.0
     while True:
         if _connects(wanted):
             return Place("127.0.0.1", wanted)
         now = time.monotonic()
         if now >= look:
-            look = now + 0.1
+            look = now + (0.1 if known is None else 0.02)
             places = await asyncio.to_thread(listening, pid)
-            here = next((place for place in places if place.port == wanted), None)
+            here = next((place for place in places if place.port in (wanted, known)), None)
             if here:
                 return here
             if places and not elsewhere:
@@ -94,7 +98,7 @@ async def found(pid: int, wanted: int) -> Place:
             if places and now - elsewhere > OTHER:
                 return places[0]
         await asyncio.sleep(pause)
-        pause = min(pause * 1.2, 0.02)
+        pause = min(pause * 1.2, 0.005)
 
 
 def _connects(port: int) -> bool:
