@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -135,7 +136,7 @@ class Front:
             control=lambda head, reader, writer: browsers.control(
                 head.target, head.method, {name: ", ".join(head.fields[name]) for name in head.fields}, reader, writer
             ),
-            hosts=lambda host: allowed(host, serve.allowed_hosts, serve.bind),
+            hosts=functools.lru_cache(256)(lambda host: allowed(host, serve.allowed_hosts, serve.bind)),
         )
         servers = [await asyncio.start_server(proxy.serve, sock=one, limit=BLOCK) for one in self._sockets]
         self._inside = _Inside(gate, browsers, proxy, servers)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from goreload_tasks.app.panic import Panic
@@ -84,18 +84,17 @@ class Gate:
                         await self._changed.wait()
         return self.state
 
-    @contextlib.contextmanager
-    def under_way(self, launch: int) -> Iterator[None]:
+    def begin(self, launch: int) -> None:
         """A request is being answered by this launch."""
         self._under_way[launch] += 1
-        try:
-            yield
-        finally:
-            self._under_way[launch] -= 1
-            if not self._under_way[launch]:
-                del self._under_way[launch]
-                self._left.set()
-                self._left = asyncio.Event()
+
+    def end(self, launch: int) -> None:
+        """It is answered."""
+        self._under_way[launch] -= 1
+        if not self._under_way[launch]:
+            del self._under_way[launch]
+            self._left.set()
+            self._left = asyncio.Event()
 
     async def drained(self, launch: int, patience: float) -> None:
         """Wait until this launch has nothing to answer any more, but no longer than `patience` seconds."""

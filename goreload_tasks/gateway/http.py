@@ -20,6 +20,10 @@ ABSOLUTE = re.compile(r"(?i)https?://([^/?#]*)")
 REPLAYABLE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
+SMALL = 2048
+"""Bytes of a head up to which what was made of it is remembered."""
+
+
 @lru_cache(1024)
 def _lower(name: str) -> str:
     """A field name as it is looked up; raises Malformed for what is none, `Name :` above all (RFC 9112 5.1)."""
@@ -42,8 +46,17 @@ class Head:
     status: int = 0
 
     @classmethod
-    def request(cls, raw: bytes) -> Self:
+    def request(cls, raw: bytes) -> Head:
         """Raises Malformed."""
+        return _request(raw) if len(raw) <= SMALL else cls._request(raw)
+
+    @classmethod
+    def answer(cls, raw: bytes) -> Head:
+        """Raises Malformed."""
+        return _answer(raw) if len(raw) <= SMALL else cls._answer(raw)
+
+    @classmethod
+    def _request(cls, raw: bytes) -> Self:
         start, fields = _parse(raw)
         parts = start.split(" ")
         if len(parts) != 3 or not TOKEN.fullmatch(parts[0]) or not parts[1] or not VERSION.fullmatch(parts[2]):
@@ -57,8 +70,7 @@ class Head:
         return cls(raw, version, fields, method=method, target=target)
 
     @classmethod
-    def answer(cls, raw: bytes) -> Self:
-        """Raises Malformed."""
+    def _answer(cls, raw: bytes) -> Self:
         start, fields = _parse(raw)
         version, _, rest = start.partition(" ")
         if not version.startswith("HTTP/1.") or not STATUS.match(rest):
@@ -94,6 +106,11 @@ class Head:
             return self.version != "HTTP/1.0"
         tokens = self.tokens("connection")
         return "close" not in tokens and (self.version != "HTTP/1.0" or "keep-alive" in tokens)
+
+
+# Who asks again asks in the same words, and within a second is answered in the same ones.
+_request = lru_cache(256)(Head._request)  # noqa: SLF001
+_answer = lru_cache(256)(Head._answer)  # noqa: SLF001
 
 
 def _parse(raw: bytes) -> tuple[str, dict[str, list[str]]]:
@@ -187,6 +204,15 @@ def added(raw: bytes, lines: bytes) -> bytes:
 
 def forwarded(head: Head, peer: str) -> bytes:
     """The request as the app gets it: it learns who asked, and for what, unless a proxy before us has said so."""
+    return _forwarded_again(head.raw, peer) if len(head.raw) <= SMALL else _forwarded(head, peer)
+
+
+@lru_cache(256)
+def _forwarded_again(raw: bytes, peer: str) -> bytes:
+    return _forwarded(Head.request(raw), peer)
+
+
+def _forwarded(head: Head, peer: str) -> bytes:
     fields, lines = head.fields, ""
     if "x-forwarded-for" not in fields and peer:
         lines += f"X-Forwarded-For: {peer}\r\n"

@@ -151,6 +151,7 @@ class Connection:
         peer = writer.get_extra_info("peername")
         self.peer = str(peer[0]) if peer else ""
         self.upstream: Upstream | None = None
+        self.counted: int | None = None  # the launch that has a request of ours under way
         self.sent: asyncio.StreamWriter | None = None  # who has the whole request, and learns that the client ended
         self.ended = False  # the client sends nothing more; it may still listen
         self.malformed: Malformed | None = None  # what the helper found in the body
@@ -211,17 +212,29 @@ class Connection:
                 return await self._reply(self.proxy.refuse(state, head), head, body)
             try:
                 # Counted before the connection is there: between the two the gate could see nobody and stop the app.
-                with contextlib.ExitStack() as counted:
-                    counted.enter_context(self.proxy.gate.under_way(state.launch))
-                    return await self._exchange(head, body, await self._reach(state), counted)
+                self._begin(state.launch)
+                return await self._exchange(head, body, await self._reach(state))
             except Gone as gone:
+                self._end()
                 self.drop()
                 if self.malformed:
                     raise self.malformed from None
                 reason = str(gone)
                 if not await self._again(state, gone, replayable):
                     break
+            finally:
+                self._end()
         return await self._reply(self.proxy.lost(reason), head, body)
+
+    def _begin(self, launch: int) -> None:
+        self.counted = launch
+        self.proxy.gate.begin(launch)
+
+    def _end(self) -> None:
+        """No swap waits for this request from here on."""
+        if self.counted is not None:
+            self.proxy.gate.end(self.counted)
+            self.counted = None
 
     async def _again(self, state: Open, gone: Gone, replayable: bool) -> bool:
         """May the request go through the gate again? Waits until the gate knows of a death."""
@@ -262,16 +275,12 @@ class Connection:
         self.upstream = Upstream(state.launch, Source(reader), writer)
         return self.upstream
 
-    async def _exchange(self, head: Head, body: Framing, upstream: Upstream, counted: contextlib.ExitStack) -> bool:
-        """The request to the app and its answer back; raises Gone, and Malformed for the request.
-
-        Args:
-            counted: as under way, closed when the answer is one that ends only with its reader: no swap waits for that.
-        """
+    async def _exchange(self, head: Head, body: Framing, upstream: Upstream) -> bool:
+        """The request to the app and its answer back; raises Gone, and Malformed for the request."""
         stale, upstream.used = upstream.used, True
         mark = self.proxy.mark() if for_a_page(head) else ""
         if head.method == "PRI":  # HTTP/2 without an upgrade (RFC 9113 3.3)
-            counted.close()
+            self._end()
             upstream.writer.write(head.raw)
             return await self._tunnel(upstream)
         await self._send(head, body, upstream)
@@ -283,7 +292,7 @@ class Connection:
             self.drop()
             return await self._reply(self.proxy.lost(f"the app's answer is not HTTP/1.1: {error}"), head, body)
         if tunnels(head.method, answer) or answer.get("content-type").startswith("text/event-stream"):
-            counted.close()
+            self._end()  # that ends only with its reader
         await self._pass(self._head(head, answer, framing, tail), framing, upstream)
         if tunnels(head.method, answer):
             return await self._tunnel(upstream)
