@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from goreload_tasks.app.panic import Frame, Panic
 from goreload_tasks.build.diagnostics import Problem
 from goreload_tasks.gateway.gate import Crashed, Failed, Held, State
 from tests.conftest import CHECKOUT
-from tests.driver import DEADLINE
+from tests.gateway.conftest import needs_chromium
 from tests.gateway.site import Site
 
-CHROMIUM = shutil.which("chromium")
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on PATH")
-
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync"
-)
+pytestmark = needs_chromium
 
 SHOTS = CHECKOUT / ".shots"
 
@@ -67,33 +59,6 @@ FAILED = Failed(
         ),
     )
 )
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=FLAGS.split(),
-            ignore_default_args=["--disable-back-forward-cache"],  # people have it
-        )
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def context(chromium: Browser) -> Iterator[BrowserContext]:
-    """Tabs of one person. Shadow roots are opened for the test to look into."""
-    made = chromium.new_context(permissions=["clipboard-read", "clipboard-write"])
-    made.set_default_timeout(DEADLINE * 1000)
-    expect.set_options(timeout=DEADLINE * 1000)
-    made.add_init_script(
-        "const attach = Element.prototype.attachShadow;"
-        "Element.prototype.attachShadow = function (options) {"
-        "  this.asked = options.mode; return attach.call(this, { ...options, mode: 'open' }); };"
-    )
-    yield made
-    made.close()
 
 
 @pytest.fixture

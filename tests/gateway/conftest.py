@@ -1,0 +1,47 @@
+"""A real browser for the tests that need one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
+
+from tests.driver import DEADLINE
+
+CHROMIUM = shutil.which("chromium")
+
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on PATH")
+
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking --disable-component-update --disable-sync"
+)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=FLAGS.split(),
+            ignore_default_args=["--disable-back-forward-cache"],  # people have it
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(chromium: Browser) -> Iterator[BrowserContext]:
+    """Tabs of one person. Shadow roots are opened for the test to look into."""
+    made = chromium.new_context(permissions=["clipboard-read", "clipboard-write"])
+    made.set_default_timeout(DEADLINE * 1000)
+    expect.set_options(timeout=DEADLINE * 1000)
+    made.add_init_script(
+        "const attach = Element.prototype.attachShadow;"
+        "Element.prototype.attachShadow = function (options) {"
+        "  this.asked = options.mode; return attach.call(this, { ...options, mode: 'open' }); };"
+    )
+    yield made
+    made.close()
