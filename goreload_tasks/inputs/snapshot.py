@@ -95,6 +95,9 @@ class Snapshot:
 
     def __init__(self) -> None:
         self._files: dict[str, Entry] = {}
+        self._asked: Iterable[str] = ()
+        self._groups: dict[str, list[str]] = {}
+        self._expected: dict[str, list[tuple[str, int, int, str]]] = {}
         self._folders: dict[str, tuple[tuple[int, int, int], frozenset[str]]] = {}
 
     def prime(self, files: Iterable[str], before: Mapping[str, Entry] | None = None) -> dict[str, Entry]:
@@ -114,7 +117,8 @@ class Snapshot:
     def adopt(self, entries: Mapping[str, Entry], since_ns: int) -> tuple[str, ...]:
         """Remember what `prime` read; returns those written since a moment: a build begun then may have seen others."""
         fresh = {path: entry for path, entry in entries.items() if path not in self._files}
-        self._files |= fresh
+        for path, entry in fresh.items():
+            self._know(path, entry)
         return tuple(
             path
             for path, entry in fresh.items()
@@ -127,23 +131,12 @@ class Snapshot:
         shapes: set[str] = set()
         touched: dict[str, int] = {}
         known = self._files
-        stat_of = os.stat
-        for path in files:
+        for path in self._restless(files):
             before = known.get(path)
-            if before and before.settled:
-                # The common case, thousands of times a look: nothing happened, and nothing is made to find that out.
-                try:
-                    now = stat_of(path)
-                except (OSError, ValueError):
-                    pass
-                else:
-                    then = before.stamp
-                    if then and now.st_mtime_ns == then[1] and now.st_ctime_ns == then[2] and now.st_ino == then[3]:
-                        continue
             entry = read(path, before or ABSENT)
             if entry is before:
                 continue
-            known[path] = entry
+            self._know(path, entry)
             if before is None:
                 continue
             if entry.digest != before.digest:
@@ -153,6 +146,46 @@ class Snapshot:
             elif entry.stamp and entry.stamp != before.stamp:
                 touched[path] = max(entry.stamp.ctime_ns, entry.stamp.mtime_ns)
         return Look(tuple(changed), frozenset(shapes), touched, *self._look_into(folders))
+
+    def _restless(self, files: Iterable[str]) -> list[str]:
+        """Those that are not settled, or whose stamp is another: the few that are worth a closer look.
+
+        Thousands of files are asked about each time: a path is walked once per folder, what is compared lies together
+        in memory, and nothing is made. Whatever changes a file changes its ctime (POSIX, 4.9).
+        """
+        if files is not self._asked:
+            self._asked, self._groups, self._expected = files, _by_folder(files), {}
+        restless: list[str] = []
+        stat_of = os.stat
+        for folder, paths in self._groups.items():
+            expected = self._expected.get(folder)
+            if expected is None:
+                expected = self._expected[folder] = [self._expect(path) for path in paths]
+            try:
+                at = os.open(folder, _ENTER)
+            except (OSError, ValueError):
+                restless += paths
+                continue
+            for name, ctime_ns, inode, path in expected:
+                try:
+                    now = stat_of(name, dir_fd=at)
+                    if now.st_ctime_ns == ctime_ns and now.st_ino == inode:
+                        continue
+                except (OSError, ValueError):
+                    pass
+                restless.append(path)
+            os.close(at)
+        return restless
+
+    def _expect(self, path: str) -> tuple[str, int, int, str]:
+        """A file's name, and the ctime and inode that it has unless something happened; -1: look closer anyway."""
+        entry = self._files.get(path, ABSENT)
+        at = (entry.stamp.ctime_ns, entry.stamp.inode) if entry.stamp and entry.settled else (-1, -1)
+        return os.path.basename(path), *at, path
+
+    def _know(self, path: str, entry: Entry) -> None:
+        self._files[path] = entry
+        self._expected.pop(os.path.dirname(path), None)
 
     def _look_into(self, folders: Iterable[str]) -> tuple[dict[str, frozenset[str]], frozenset[str]]:
         """The names that came or went, by folder, and the folders that are others now."""
@@ -182,6 +215,17 @@ class Snapshot:
             names = frozenset()
         self._folders[folder] = (stamp, names)
         return (names ^ before[1], stamp[1] != before[0][1]) if before else (frozenset(), False)
+
+
+_ENTER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
+"""To stand in a folder; O_PATH needs no right to list it (open(2), Linux)."""
+
+
+def _by_folder(files: Iterable[str]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for path in sorted(files):
+        groups.setdefault(os.path.dirname(path), []).append(path)
+    return groups
 
 
 def upwards(paths: Iterable[str]) -> frozenset[str]:
