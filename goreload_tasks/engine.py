@@ -115,8 +115,8 @@ class Engine:
                 for service in self._services:
                     service.begin(self._teller(service), self._start, functools.partial(self._list, service))
                 self._watch()
-                for service in self._services:
-                    await service.open(self._catch_up)
+                for service in self._services:  # the build is spawned before this loads anything
+                    self._start(service.open(self._catch_up))
                 while not all(service.state.finished for service in self._services):
                     self._handle(await self._inbox.get())
             finally:

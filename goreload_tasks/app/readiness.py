@@ -82,23 +82,32 @@ async def found(pid: int, wanted: int, known: int | None) -> Place:
     Args:
         known: where it listened the last time, when that was elsewhere.
     """
-    pause, elsewhere, look = 0.001, 0.0, 0.0
+    elsewhere = asyncio.ensure_future(_elsewhere(pid, wanted, known))
+    pause = 0.001
+    try:
+        while not elsewhere.done():
+            if _connects(wanted):
+                return Place("127.0.0.1", wanted)
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.2, 0.005)
+        return elsewhere.result()
+    finally:
+        elsewhere.cancel()
+
+
+async def _elsewhere(pid: int, wanted: int, known: int | None) -> Place:
+    """Look where it listens, which costs more than to ask one port: not before that had its time."""
+    seen = 0.0
+    await asyncio.sleep(OTHER / 4 if known is None else 0.0)
     while True:
-        if _connects(wanted):
-            return Place("127.0.0.1", wanted)
+        places = await asyncio.to_thread(listening, pid)
         now = time.monotonic()
-        if now >= look:
-            look = now + (0.1 if known is None else 0.02)
-            places = await asyncio.to_thread(listening, pid)
-            here = next((place for place in places if place.port in (wanted, known)), None)
-            if here:
-                return here
-            if places and not elsewhere:
-                elsewhere = now
-            if places and now - elsewhere > OTHER:
-                return places[0]
-        await asyncio.sleep(pause)
-        pause = min(pause * 1.2, 0.005)
+        if here := next((place for place in places if place.port in (wanted, known)), None):
+            return here
+        seen = seen or (now if places else 0.0)
+        if places and now - seen > OTHER:
+            return places[0]
+        await asyncio.sleep(0.1 if known is None else 0.02)
 
 
 def _connects(port: int) -> bool:

@@ -138,7 +138,9 @@ class Front:
             ),
             hosts=functools.lru_cache(256)(lambda host: allowed(host, serve.allowed_hosts, serve.bind)),
         )
-        servers = [await asyncio.start_server(proxy.serve, sock=one, limit=BLOCK) for one in self._sockets]
+        servers = [
+            await asyncio.start_server(proxy.serve, sock=one, limit=BLOCK, backlog=BACKLOG) for one in self._sockets
+        ]
         self._inside = _Inside(gate, browsers, proxy, servers)
         self.show(self._state)
 
