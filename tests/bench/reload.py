@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
 import statistics
 import subprocess
 import sys
@@ -76,14 +75,19 @@ class Bare:
             self.app.wait()
 
 
+def build_argv(driver: Driver, folder: Path) -> list[str]:
+    """The build that `dev` would run, its flags for the bare loop."""
+    said = driver.run(folder, "--dry", "dev", "--json", program="goreload").stdout.splitlines()[0]
+    return list(json.loads(said)["argv"])
+
+
 def measure(starter: Starter, runs: int, direct: bool) -> dict[str, object]:
     """Medians of both, in ms, and the ratios pair by pair. `direct`: without the gate."""
     with tempfile.TemporaryDirectory() as scratch, Driver() as driver:
         ours_folder, bare_folder = Path(scratch) / "ours", Path(scratch) / "bare"
         render(starter, ours_folder)
         render(starter, bare_folder)
-        dry = driver.run(ours_folder, "--dry", "dev", program="goreload").stdout.splitlines()[0]
-        argv = shlex.split(dry.partition(" && ")[2])
+        argv = build_argv(driver, ours_folder)
         bare = Bare(bare_folder, argv)
         port = free_port()
         told = {"PORT": str(port)} if direct else {"GORELOAD_SERVE_PORT": str(port)}

@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import re
-import shlex
 import statistics
 import subprocess
 import sys
@@ -22,7 +21,7 @@ import psutil
 
 from goreload_tasks.adopt.scaffold import render
 from goreload_tasks.inputs.snapshot import Snapshot
-from tests.bench.reload import spread
+from tests.bench.reload import build_argv, spread
 from tests.driver import Driver, free_port, get
 
 REST = 10
@@ -97,8 +96,7 @@ def measure(runs: int) -> dict[str, object]:
             (folder / "assets" / f"{number % 50}" / f"{number}").mkdir(parents=True)
             for name in range(10):
                 (folder / "assets" / f"{number % 50}" / f"{number}" / f"{name}.json").write_text("{}")
-        dry = driver.run(folder, "--dry", "dev", program="goreload").stdout.splitlines()[0]
-        argv = [word for word in shlex.split(dry.partition(" && ")[2]) if not word.startswith(("GOGC=", "GOMEMLIMIT="))]
+        argv = build_argv(driver, folder)
         more = []
         for number in range(runs + 1):
             plain = bare(folder, argv)
