@@ -12,9 +12,12 @@ import functools
 import os
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, assert_never
+
+from colorama import Fore
 
 from goreload_tasks import cycle
 from goreload_tasks.app.guardian import guard
@@ -23,13 +26,14 @@ from goreload_tasks.service import Service
 from goreload_tasks.sources import Nothing, Source
 from goreload_tasks.sources.inotify import Inotify, LimitError
 from goreload_tasks.sources.keyboard import HELP, Meaning, keys
+from goreload_tasks.sources.repository import Git
 from goreload_tasks.sources.watcher import Watcher
 
 PATIENCE = 0.7
 """Seconds of stopping after which the person is told what it waits for."""
 
 BEAT = 0.5
-"""Seconds between two looks everywhere while not everything can be watched."""
+"""Seconds between two looks everywhere while not everything can be watched, and at git while it works."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -95,6 +99,8 @@ class Engine:
         self._signal: signal.Signals | None = None
         self._source: Source = Nothing()
         self._shared: asyncio.Future[None] | None = None
+        self._git = Git(self._lock_left)
+        self._git_asked: asyncio.TimerHandle | None = None  # it works; then it is asked again
 
     async def run(self) -> int:
         """Until the person ends it. Returns the exit code: 0, or 128 + the signal that ended it (POSIX 2.8.2).
@@ -113,7 +119,10 @@ class Engine:
             stack.enter_context(keys(lambda meaning: self._inbox.put_nowait(Key(meaning))))
             try:
                 for service in self._services:
-                    service.begin(self._teller(service), self._start, functools.partial(self._list, service))
+                    relist = functools.partial(self._list, service)
+                    service.begin(
+                        self._teller(service), self._start, relist, lambda: self._git_works(self._nothing_new())
+                    )
                 self._watch()
                 for service in self._services:  # the build is spawned before this loads anything
                     self._start(service.open(self._catch_up))
@@ -153,9 +162,40 @@ class Engine:
     def _look(self, paths: Sequence[str] = ()) -> None:
         if not paths or not self._watched.isdisjoint(paths):
             self._watch()  # a folder went or came: first watch what stands there now, then look at it
+        if self._git_works(paths):
+            return
+        if self._git_asked:  # it did until now: what was kept back is looked at, all of it
+            self._git_asked.cancel()
+            self._git_asked = None
+            for service in self._services:
+                if service.resume():
+                    self._list(service)
+            return
         for service in self._services:
             if service.tree.matters(paths) and service.look(paths):
                 self._list(service)
+
+    def _nothing_new(self) -> tuple[str, ...]:
+        """Paths to ask git with, of which none is a file of the tree."""
+        return tuple(self._git.folders)
+
+    def _git_works(self, paths: Sequence[str]) -> bool:
+        """Is git writing the tree? Then nothing is looked at and nobody is let in until it is done.
+
+        Args:
+            paths: where something happened; none: it may be anywhere.
+        """
+        changed = any(service.tree.matters(paths) for service in self._services)
+        wait = self._git.busy(paths, changed, time.monotonic())
+        if wait is None:
+            return False
+        if self._git_asked:
+            self._git_asked.cancel()
+        again = Hint(self._nothing_new())
+        self._git_asked = asyncio.get_running_loop().call_later(min(wait, BEAT), self._inbox.put_nowait, again)
+        for service in self._services:
+            service.hold("git")
+        return True
 
     def _look_now(self, paths: Iterable[str] = ()) -> None:
         """Outside the inbox: what is found counts before anything that waits there."""
@@ -197,7 +237,9 @@ class Engine:
 
     def _watch(self) -> None:
         """Watch what the services depend on; while the system does not let us, look at a beat."""
-        self._watched = frozenset[str]().union(*(service.tree.folders for service in self._services))
+        folders = frozenset[str]().union(*(service.tree.folders for service in self._services))
+        self._git.find(folders)
+        self._watched = folders | self._git.folders
         limit: LimitError | None = None
         try:
             self._source.watch(self._watched)
@@ -210,6 +252,10 @@ class Engine:
         loop = asyncio.get_running_loop()
         looks = limit or self._poll
         self._beat = loop.call_later(BEAT, self._inbox.put_nowait, Hint()) if looks else None
+
+    def _lock_left(self, lock: str) -> None:
+        text = f"{lock} is there, but no git has it open: nothing waits for it any more; remove it, or git will refuse"
+        self._console.say("git", self._console.paint(text, Fore.YELLOW), lock=lock)
 
     def _slow_end(self) -> None:
         self._console.say("stopping", "stopping; Ctrl-C again ends it without grace")
@@ -247,8 +293,9 @@ class Engine:
 
     async def _end(self) -> None:
         """However the session ends, nothing that it started is left."""
-        if self._beat:
-            self._beat.cancel()
+        for timer in (self._beat, self._git_asked):
+            if timer:
+                timer.cancel()
         for service in self._services:
             service.kill()
         await asyncio.gather(*(service.close() for service in self._services))

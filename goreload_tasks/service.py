@@ -84,6 +84,7 @@ class Service:
         self._refused: dict[Rule, Result] = {}
         self._elsewhere: int | None = None
         self._opened = False
+        self._waits_for = ""
         self._window = (time.time_ns(), 0)
 
     def begin(
@@ -91,6 +92,7 @@ class Service:
         tell: Callable[[cycle.Event], None],
         start: Callable[[Coroutine[Any, Any, None]], None],
         relist: Callable[[], None],
+        git_works: Callable[[], bool],
     ) -> None:
         """Take the first step.
 
@@ -98,8 +100,9 @@ class Service:
             tell: puts an event of this service into the inbox.
             start: runs a coroutine beside the loop; what it raises ends the session.
             relist: has the inputs listed anew.
+            git_works: is git writing the tree? Then it has called `hold`, and `resume` follows.
         """
-        self._tell, self._start, self._relist = tell, start, relist
+        self._tell, self._start, self._relist, self._git_works = tell, start, relist, git_works
         self.handle(cycle.Tick())
         self._listed = not self.tree.recall(self._window[0])
         if self._listed:
@@ -150,6 +153,8 @@ class Service:
             self._front.show(self._gate())
 
     def _gate(self) -> State:
+        if self._waits_for:
+            return Held(self._waits_for)
         if self._refused:
             rule, result = next(iter(self._refused.items()))
             return Failed((Problem("", 0, 0, result.text.strip() or exit_name(result.code)),), rule.name)
@@ -167,8 +172,22 @@ class Service:
                 return self._ended
         return Held(f"the build of {self._report.what}" if state.build else f"the app to serve {self._report.what}")
 
+    def hold(self, what: str) -> None:
+        """Look at nothing and let nobody in until `resume`. `what`: is waited for, as in `Held`."""
+        self._waits_for = what
+        self._show()
+
+    def resume(self) -> bool:
+        """Look once at all that was kept back. True: list the inputs again."""
+        self._waits_for = ""
+        again = self.look()
+        self._show()
+        return again
+
     def look(self, paths: Sequence[str] = ()) -> bool:
         """Compare the inputs with what they were, at the paths of a hint or everywhere. True: list them again."""
+        if self._waits_for or self._git_works():
+            return False
         finding = self.tree.look(self._window, paths)
         for rule, files in finding.rules.items():
             self._begin_rule(rule, files)
