@@ -174,7 +174,7 @@ class Driver:
             subprocess.Popen(
                 [str(BIN / program), *words],
                 cwd=folder,
-                env={**os.environ, "PORT": "0", "GORELOAD_SERVE_PORT": "", **(env or {})},
+                env={**os.environ, "PORT": "0", **(env or {})},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

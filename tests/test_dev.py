@@ -28,7 +28,8 @@ def test_twenty_varied_edits_of_a_gin_app_each_answer_with_what_is_on_disk(proje
     project.rmdir()
     render("gin", project)
     port = str(free_port())
-    dev = driver.start(project, "dev", env={"PORT": port, "GIN_MODE": "release"})
+    direct = {"PORT": port, "GORELOAD_SERVE_PORT": ""}  # where the old program is seen to go on
+    dev = driver.start(project, "dev", env={**direct, "GIN_MODE": "release"})
     url = dev.url()
     handlers = project / "handlers" / "handlers.go"
     original = handlers.read_text()

@@ -103,6 +103,7 @@ class Git:
 
     def __init__(self, left: Callable[[str], None]) -> None:
         self._left = left
+        self._found: Iterable[str] = ()
         self._known: dict[str, Repository] = {}
 
     @property
@@ -112,6 +113,9 @@ class Git:
 
     def find(self, folders: Iterable[str]) -> None:
         """From now on it is about these folders' repositories."""
+        if folders == self._found:
+            return
+        self._found = folders
         known: dict[str, str] = {}
         found = {place for folder in folders if (place := git_folder(os.path.realpath(folder), known))}
         self._known = {place: self._known.get(place) or Repository(place, self._left) for place in sorted(found)}

@@ -90,7 +90,7 @@ def measure(starter: Starter, runs: int, direct: bool) -> dict[str, object]:
         argv = build_argv(driver, ours_folder)
         bare = Bare(bare_folder, argv)
         port = free_port()
-        told = {"PORT": str(port)} if direct else {"GORELOAD_SERVE_PORT": str(port)}
+        told = {"PORT": str(port), "GORELOAD_SERVE_PORT": ""} if direct else {"GORELOAD_SERVE_PORT": str(port)}
         driver.start(ours_folder, "dev", program="goreload", env={**told, "GIN_MODE": "release"})
         answered(port, {"gin": "Hello from Gin", "nethttp": "Hello from net/http"}[starter])
 
