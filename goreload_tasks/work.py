@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -38,6 +39,7 @@ class GoWork:
     headers: Callable[[], Mapping[str, frozenset[str]]]
 
     def job(self, generation: int) -> Job:
+        self.store.restore(self.scratch)
         overlaid = None if self.plan.overlaid else overlay(self.headers(), self.scratch)
         argv = self.plan.build(self.binary(generation), *([f"-overlay={overlaid}"] if overlaid else []))
         return Job(argv, self.plan.cwd, {**self.plan.env, "GOTMPDIR": self.scratch})
@@ -48,8 +50,9 @@ class GoWork:
     def tidy(self, running: set[int]) -> None:
         """Forget old binaries, and what a killed go left in its work folder."""
         self.store.forget(running)
-        for name in os.listdir(self.scratch):
-            shutil.rmtree(os.path.join(self.scratch, name), ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # the person removed .goreload
+            for name in os.listdir(self.scratch):
+                shutil.rmtree(os.path.join(self.scratch, name), ignore_errors=True)
 
 
 @dataclass(frozen=True, slots=True)

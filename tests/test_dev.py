@@ -457,3 +457,14 @@ def test_kill_9_of_the_tool_leaves_no_app_no_build_and_no_port(project: Path, dr
     answers(again.url(), "two")
     assert again.stop() == 130
     assert not alive([str(project)])
+
+
+def test_goreload_folder_that_is_removed_comes_back_with_the_next_build(project: Path, driver: Driver) -> None:
+    server(project)
+    dev = driver.start(project, "dev")
+    dev.url()
+    shutil.rmtree(project / ".goreload")
+    (project / "answer.go").write_text(answer("two"))
+    answers(dev.url(), "two")
+    assert (project / ".goreload" / ".gitignore").exists()
+    assert dev.stop() == 130

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,3 +68,13 @@ def test_scratch_of_a_process_that_lives_is_kept_and_that_of_a_recycled_pid_is_n
     with store.lock():
         store.empty()
         assert not list(tmp.iterdir())
+
+
+@pytest.mark.usefixtures("umask")
+def test_what_somebody_removed_is_made_again_its_owners_alone(project: Path) -> None:
+    store = Store(str(project), "app")
+    with store.scratch() as scratch:
+        before = modes(project)
+        shutil.rmtree(project / ".goreload")
+        store.restore(scratch)
+        assert modes(project) == before

@@ -7,6 +7,7 @@ file with their hash to the package's folder makes it look again (cmd/go, -overl
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -67,7 +68,10 @@ def _included(sources: Mapping[str, bytes], where: list[str]) -> set[str]:
 
 
 def overlay(headers: Mapping[str, frozenset[str]], scratch: str) -> str | None:
-    """Write the overlay for a build; None: nothing needs one. Returns the path for -overlay."""
+    """Write the overlay for a build; None: nothing needs one. Returns the path for -overlay.
+
+    Where it cannot be written (a full disk) the go command does not find it, and says so.
+    """
     if not headers:
         return None
     replace = {}
@@ -77,11 +81,11 @@ def overlay(headers: Mapping[str, frozenset[str]], scratch: str) -> str | None:
             hashed.update(os.fsencode(path) + b"\0" + contents(path) + b"\0")
         digest = hashed.hexdigest()
         stand_in = os.path.join(scratch, f"{digest}.h")
-        with open(stand_in, "w", encoding="ascii") as file:
+        with contextlib.suppress(OSError), open(stand_in, "w", encoding="ascii") as file:
             file.write(f"// {digest}\n")
         replace[os.path.join(folder, NAME)] = stand_in
     path = os.path.join(scratch, "overlay.json")
-    with open(path, "w", encoding="utf-8") as file:
+    with contextlib.suppress(OSError), open(path, "w", encoding="utf-8") as file:
         json.dump({"Replace": replace}, file)
     return path
 

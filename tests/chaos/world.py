@@ -164,12 +164,20 @@ class World:
             self._check_left()
         except AssertionError as error:
             self.report.finding = str(error)
+            self._last_words()
             self.report.output = self._tool.text[-6000:] if self._tool else ""
         finally:
             self._continue()
             self._watch.stop()
             self.report.counts = self._watch.counts
         return self.report
+
+    def _last_words(self) -> None:
+        """A tool that has broken off an answer may be about to end."""
+        self._continue()
+        if self._tool:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.report.finding += f"; the tool ended with {self._tool.wait(2)}"
 
     def _start(self) -> None:
         env = {
