@@ -141,10 +141,29 @@ def bench(c: Context, starter: str = "gin", runs: int = 10, direct: bool = False
     _python(c, f"tests.bench.reload --starter {starter} --runs {runs}{' --direct' * direct}")
 
 
+@task(help={"reloads": "in a row"})
+def endurance(c: Context, reloads: int = 1000) -> None:
+    """Many reloads in a row: memory, open files, threads, watches and .goreload/ must not grow."""
+    _python(c, f"tests.bench.endurance --reloads {reloads}")
+
+
+@task(
+    help={
+        "seconds": "in all",
+        "seed": "of the first world; default: the time",
+        "mode": "direct or proxy; default: both",
+    }
+)
+def chaos(c: Context, seconds: float = 600, seed: int = 0, mode: str = "") -> None:
+    """Edits, faults and crashes in random order, each followed by the question whether all is right."""
+    words = [f"--seconds {seconds}", f"--seed {seed}" if seed else "", f"--mode {mode}" if mode else ""]
+    _python(c, f"tests.chaos {' '.join(filter(None, words))}")
+
+
 def _python(c: Context, command: str) -> None:
     """Run a module of this environment; it need not be activated."""
     c.run(f"{sys.executable} -m {command}", in_stream=False)
 
 
-ns = Collection(demo, check, test, bench)
+ns = Collection(demo, check, test, bench, endurance, chaos)
 ns.add_collection(goreload_tasks.ns, name="go")

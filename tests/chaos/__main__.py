@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -30,7 +31,7 @@ def one(mode: Mode, seed: int, seconds: float) -> Report:
         finally:
             if small:
                 driver.__exit__(None, None, None)
-                os.system(f"umount -l {folder}")
+                subprocess.run(["umount", "-l", folder], check=False)
 
 
 def told(report: Report) -> None:

@@ -23,8 +23,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tests.chaos.census import Census, Living, Watch, take
-from tests.chaos.project import LIBS, STYLES, Broken, Project, Works, expected
+from goreload_tasks.store import holder
+from tests.chaos.census import Living, Watch, take
+from tests.chaos.project import LIBS, MISTAKES, STYLES, Broken, Project, Works, expected
 from tests.driver import DEADLINE, Driver, Task, free_port, until
 
 Mode = Literal["direct", "proxy"]
@@ -190,8 +191,14 @@ class World:
         port = {"GORELOAD_SERVE_PORT" if self._mode == "proxy" else "PORT": str(self._port)}
         self._tool = self._driver.start(self._folder, "dev", env=env | port)
         self._mark = 0
+        # Before that a Ctrl-C is Python's to answer, while it imports what we are.
+        until(lambda: self._ended or holder(str(self._folder), "app") == self._dev.process.pid, "a lock")
         if self._mode == "proxy":
-            until(lambda: self._reached() or self._dev.process.poll() is not None, "a port that accepts")
+            until(lambda: self._ended or self._reached(), "a port that accepts")
+
+    @property
+    def _ended(self) -> bool:
+        return self._dev.process.poll() is not None
 
     @property
     def _dev(self) -> Task:
@@ -213,7 +220,7 @@ class World:
         self.report.steps[name] += 1
         self._say(f"{name} {did} ({time.monotonic() - began:.2f} s)")
         self._note()
-        if self._dev.process.poll() is not None:
+        if self._ended:
             raise Finding(f"the tool ended by itself with {self._dev.process.returncode}")
         if self._mode == "proxy":
             self._ask_beside()
@@ -284,7 +291,7 @@ class World:
 
     def _right(self, want: Works | Broken) -> bool:
         """Is it so? Behind the proxy anything else is wrong at once, unless there is an excuse."""
-        if self._dev.process.poll() is not None:
+        if self._ended:
             raise Finding(f"the tool ended by itself with {self._dev.process.returncode}")
         said = self._ask()
         if self._mode == "proxy":
@@ -304,9 +311,9 @@ class World:
     def _end_of_tool(self, pid: int, code: int) -> None:
         if code != 130:
             raise Finding(f"Ctrl-C ended it with {code}")
-        if left := take(self._folder, pid):
-            if left.all:
-                raise Finding(f"left after Ctrl-C: {[left.commands[one] for one in left.all]}")
+        left = take(self._folder, pid)
+        if left.all:
+            raise Finding(f"left after Ctrl-C: {[left.commands[one] for one in left.all]}")
         if self._reached():
             raise Finding("the port is not free after Ctrl-C")
 
@@ -329,17 +336,17 @@ class World:
             "comment": (4, self._comment),
             "noise": (3, self._noise),
             "mistake": (6, lambda: self._save(mistake=True)),
-            "mend": (8, self._mend),
+            "mend": (14, self._mend),
             "new file": (6, self._new),
             "remove file": (4, self._remove),
             "rename file": (4, self._rename),
             "move package": (4, self._move),
-            "folder away": (2, self._away),
+            "folder away": (3, self._away),
             "folder back": (6, self._back),
             "commit": (4, self._commit),
             "branch": (3, self._branch),
             "checkout": (6, self._checkout),
-            "crash": (4, self._crash),
+            "crash": (6, self._crash),
             "kill app": (4, self._kill_app),
             "kill build": (4, self._kill_build),
             "kill tool": (3, self._kill_tool),
@@ -387,7 +394,7 @@ class World:
         return ""
 
     def _mend(self) -> str | None:
-        broken = [path for path in self._project.sources if "Broken" in _kind(path)]
+        broken = [path for path in self._project.sources if _has_mistake(path)]
         for path in broken:
             STYLES[self._luck.choice(list(STYLES))](path, self._project.text(path))
             self._note()
@@ -519,7 +526,7 @@ class World:
         self._stopped.clear()
         patient = self._luck.random() < 0.7
         if patient:
-            until(lambda: not self._left(tool.pid).all, f"nobody left of {before.commands}", 10)
+            until(lambda: not take(self._folder, tool.pid).all, f"nobody left of {before.commands}", 10)
             if self._reached():
                 raise Finding("the port is not free after kill -9")
         else:
@@ -527,9 +534,6 @@ class World:
             self._watch.forgiven |= before.apps | before.builds
         self._again()
         return "patient" if patient else "at once"
-
-    def _left(self, pid: int) -> Census:
-        return take(self._folder, pid)
 
     def _end_tool(self) -> str:
         """Ctrl-C, two saves while it stops, and started again."""
@@ -612,9 +616,8 @@ class World:
         self._stopped.clear()
 
 
-def _kind(path: Path) -> str:
-    lines = path.read_text().splitlines()
-    return "Broken" if any(line in ("retrun", 'var _ int = "text"') for line in lines) else "Works"
+def _has_mistake(path: Path) -> bool:
+    return not set(MISTAKES).isdisjoint(path.read_text().splitlines())
 
 
 def _send(one: Living | None, number: signal.Signals) -> bool:
