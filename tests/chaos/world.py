@@ -46,7 +46,7 @@ UNBUILT = r"no message|signal: killed|no space left|exit code|cannot write|no su
 """What may be said instead of an answer when the build was killed or had no room."""
 
 
-class Finding(AssertionError):
+class Finding(AssertionError):  # noqa: N818 - that is what it is
     """Something that must never be."""
 
 
