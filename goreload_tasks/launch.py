@@ -53,6 +53,7 @@ class Launch:
         self.place: Place | None = None
         self.elsewhere: int | None = None  # where it listens, if that is not the PORT that it was given
         self._known = known
+        self._wanted = 0
         self.since = time.monotonic()
         self._app = app
         self._report = report
@@ -101,6 +102,17 @@ class Launch:
     def tail(self) -> list[str]:
         """Its last lines of output."""
         return self._group.tail if self._group else []
+
+    async def moved(self) -> None:
+        """Wait until an app that listened elsewhere listens on its PORT after all: on a slow start, that comes last."""
+        self.place = await readiness.on(self._wanted, slowest=0.1)
+        self.elsewhere = None
+
+    @property
+    def waits_for(self) -> str:
+        """What is missing, for a person."""
+        ready = self._app.settings.serve.ready
+        return f"the app to answer GET {ready} with 2xx" if ready else "the app to listen on its port"
 
     async def later(self, patience: float) -> Place | None:
         """Where it listens after all; None: nowhere after `patience` seconds."""
@@ -158,8 +170,9 @@ class Launch:
                 self.place = Place(host, port)
             elif self._app.proxied:
                 assert wanted is not None
-                self.place = await readiness.found(group.pid, wanted, self._known)
+                self.place = await readiness.found(group.pid, wanted, self._known, serve.ready)
                 self.elsewhere = self.place.port if self.place.port != wanted else None
+                self._wanted = wanted
             else:
                 self.place = await readiness.accepts(group.pid, readiness.PATIENCE, serve.port)
             if self.place and serve.ready:
@@ -169,8 +182,6 @@ class Launch:
         await ready()
 
     def _slow(self) -> None:
-        serve = self._app.settings.serve
-        what = f"GET {serve.ready} is not answered with 2xx" if serve.ready and self.place else "it listens on no port"
         for line in self.tail[-5:]:
             self._report.say("tail", f"  | {line}")
-        self._report.warn("slow", f"the app is not ready after {SLOW:.0f} s: {what}; waiting on")
+        self._report.warn("slow", f"not ready after {SLOW:.0f} s: waiting for {self.waits_for}")

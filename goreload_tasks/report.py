@@ -39,6 +39,11 @@ class Report:
         return "restarted" if self._built is None else f"built {took(self._built)}"
 
     @property
+    def about_build(self) -> str:
+        """The build that goes on, for a person who waits."""
+        return f"the build of {self.what}" if self._files else "the first build"
+
+    @property
     def what(self) -> str:
         """The file that changed, or the first and how many more."""
         files = list(self._files) or ["start"]

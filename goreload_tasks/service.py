@@ -81,7 +81,7 @@ class Service:
         self._listed = False
         self._listing = False
         self._rules: dict[Rule, Flight] = {}
-        self._refused: dict[Rule, Result] = {}
+        self._refused: dict[Rule, tuple[Result, tuple[str, ...]]] = {}
         self._elsewhere: int | None = None
         self._opened = False
         self._waits_for = ""
@@ -156,7 +156,7 @@ class Service:
         if self._waits_for:
             return Held(self._waits_for)
         if self._refused:
-            rule, result = next(iter(self._refused.items()))
+            rule, (result, _) = next(iter(self._refused.items()))
             return Failed((Problem("", 0, 0, result.text.strip() or exit_name(result.code)),), rule.name)
         if self._rules:
             return Held(next(iter(self._rules)).name)
@@ -170,7 +170,10 @@ class Service:
                 return Failed(self._results[state.outcome.generation].problems)
             case "ended":
                 return self._ended
-        return Held(f"the build of {self._report.what}" if state.build else f"the app to serve {self._report.what}")
+        if state.build:
+            return Held(self._report.about_build)
+        launch = self._launches.get(state.app.launch) if state.app and state.app.phase == "starting" else None
+        return Held(launch.waits_for if launch else "the program to start")
 
     def hold(self, what: str) -> None:
         """Look at nothing and let nobody in until `resume`. `what`: is waited for, as in `Held`."""
@@ -228,7 +231,7 @@ class Service:
             del self._rules[rule]
             self._refused.pop(rule, None)
             if result.code:
-                self._refused[rule] = result
+                self._refused[rule] = (result, files)
             elif rule.then == "refresh" and self._front:
                 self._front.refresh(files)
             elif rule.then in ("rebuild", "restart"):
@@ -245,6 +248,8 @@ class Service:
                 self._start(self._front.close())
         else:
             self._report.about([f"[{what}]"])
+            for rule, (_, files) in list(self._refused.items()):
+                self._begin_rule(rule, files)
         self.handle(cycle.Asked(what))
 
     def kill(self) -> None:
@@ -347,6 +352,7 @@ class Service:
             self._console.live and self._console.colour,
             self._elsewhere,
         )
+        self._show()
         try:
             code = await launch.run(binary, lambda: self._ready(launch))
         except OSError as error:
@@ -357,6 +363,8 @@ class Service:
         app = self.state.app
         if app and app.launch == number and app.phase != "stopping":
             how = exit_name(code) if code else "it was done, with exit code 0"
+            if self._front and readiness.port_in_use(launch.tail) == self._front.port:
+                how = f"{how}: {self._taken()}"
             self._ended = Crashed(how, tuple(launch.tail), panic.parse(launch.tail, self._app.cwd))
         self._tell(cycle.Exited(number, code, random.random()))
 
@@ -373,6 +381,11 @@ class Service:
         if self._check:
             self._start(self._check())
             self._check = None
+        if launch.elsewhere:
+            await launch.moved()
+            self._elsewhere = None
+            self._report.say("port", "the app listens on its PORT now: requests go there")
+            self._show()
         if launch.place is None:
             launch.place = await launch.later(readiness.LATE)
             if launch.place is not None:
@@ -428,10 +441,17 @@ class Service:
         if busy := readiness.port_in_use(self._ended.tail):
             self._start(self._name_owner(busy))
 
+    def _taken(self) -> str:
+        assert self._front is not None
+        port = self._front.port
+        return f"port {port} is serve.port, where requests wait: let the app read PORT, or set serve.mode: direct"
+
     async def _name_owner(self, port: int) -> None:
         """The app could not have its port: say who has it."""
         if self._front and port == self._front.port:
-            text = f"port {port} is serve.port, where requests wait: let the app read PORT, or set serve.mode: direct"
+            text = self._taken()
+        elif self._app and self._app.listen and port == self._app.settings.serve.port:
+            text = f"port {port} is a socket that we hold: take descriptor 3 (LISTEN_FDS=1), or set serve.mode: proxy"
         elif self.state.leaving:
             text = f"port {port} is held by the program before: let the app read PORT, or unset serve.overlap"
         else:

@@ -71,6 +71,9 @@ def _run(project: Project, rest: Sequence[str], *, as_json: bool, dry: bool, app
         console.say("note", note)
     console.name_services([service.name for service in project.services])
 
+    if app:
+        _check_ports(project)
+
     async def session() -> int:
         with contextlib.ExitStack() as stack:
             made = [await _service(project, one, rest, console, stack, app=app, dry=dry) for one in project.services]
@@ -118,13 +121,29 @@ async def _service(
     if not app:
         return Service(settled.name, work, tree, policy, None, _commands(project), console, check)
     mode = _mode(settled)
-    sockets = [] if mode == "direct" else bind(settings)
+    sockets = [] if mode == "direct" else bind(settings, settings.serve.bind[: 1 if mode == "socket" else None])
     for one in sockets:
         stack.callback(one.close)
     front = Front(settings, project.root, sockets) if mode == "proxy" else None
     listen = sockets[0] if mode == "socket" else None
     hands = App(project.root, tuple(argv), settings, lambda: project.app_env(settled), mode == "proxy", listen)
     return Service(settled.name, work, tree, policy, hands, _commands(project), console, check, front)
+
+
+def _check_ports(project: Project) -> None:
+    """Has each service a port of its own?
+
+    Raises:
+        GoreloadError: two have the same.
+    """
+    taken: dict[int, str] = {}
+    for one in project.services:
+        port = one.settings.serve.port
+        if port in taken:
+            said = f"services.{taken[port]} and services.{one.name} have the same serve.port = {port}"
+            raise GoreloadError(f"{said}; give each its own")
+        if port:
+            taken[port] = one.name
 
 
 def _mode(settled: Settled) -> Literal["proxy", "socket", "direct"]:
@@ -143,6 +162,8 @@ def _mode(settled: Settled) -> Literal["proxy", "socket", "direct"]:
         raise amiss("mode", mode, "serve.port beside it, the port that people ask")
     if serve.overlap and mode != "proxy":
         raise amiss("overlap", serve.overlap, f"serve.mode: proxy and a serve.port beside it, not {mode}")
+    if serve.ready is not None and not serve.ready.startswith("/"):
+        raise amiss("ready", serve.ready, "a path such as /healthz")
     if not serve.bind and mode != "direct":
         raise amiss("bind", list(serve.bind), "an address to listen on")
     return mode

@@ -49,6 +49,8 @@ def arm() -> None:
         return
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if isinstance(error, KeyboardInterrupt):  # before any task of ours could take it
+            raise SystemExit(130)
         line = explain(error)
         if line is None or logging.getLogger("invoke").isEnabledFor(logging.DEBUG):
             before(kind, error, trace)

@@ -129,7 +129,8 @@ def test_foreign_name_in_the_host_header_is_refused(project: Path, driver: Drive
         ("a.box.test:1", (".box.test",), (), True),
         ("abox.test", (".box.test",), (), False),
         ("anything", ("*",), (), True),
-        ("", (), (), False),
+        ("", (), (), True),
+        ("localhost.", (), (), True),
     ],
 )
 def test_which_hosts_are_ours(host: str, listed: tuple[str, ...], bound: tuple[str, ...], fine: bool) -> None:
@@ -294,11 +295,58 @@ def test_app_that_is_not_ready_is_reported_with_its_output_and_requests_wait_no_
     write(project, {"main.go": MAIN.replace('http.HandleFunc("/",', 'http.HandleFunc("/{$}",')})
     dev = driver.start(project, "dev", env=env)
     dev.line(r"\| serving with")
-    dev.line("the app is not ready after 10 s: GET /healthz is not answered with 2xx; waiting on")
+    dev.line("not ready after 10 s: waiting for the app to answer GET /healthz with 2xx")
     code, text = status(port)
     assert code == 503
-    assert "Still waiting for the app to serve" in text
+    assert "Still waiting for the app to answer GET /healthz with 2xx" in text
     health = 'http.HandleFunc("/healthz", func(w http.ResponseWriter, r *http.Request) {})\n\thttp.Serve'
     write(project, {"main.go": MAIN.replace("http.Serve", health)})
     dev.line(r"main.go -> built .* up")
     assert status(port) == (200, "one")
+
+
+PPROF_FIRST = MAIN.replace(
+    "listener, err",
+    'go http.ListenAndServe("127.0.0.1:"+os.Getenv("PPROF"), nil)\n\ttime.Sleep(4 * time.Second)\n\tlistener, err',
+).replace('"os"\n', '"os"\n\t"time"\n')
+
+
+def test_port_that_comes_last_gets_the_requests_in_the_end(project: Path, driver: Driver) -> None:
+    server(project)
+    write(project, {"main.go": PPROF_FIRST.replace('HandleFunc("/",', 'HandleFunc("/main",')})
+    port = free_port()
+    dev = driver.start(project, "dev", env={"GORELOAD_SERVE_PORT": str(port), "PPROF": str(free_port())})
+    dev.line("not on its PORT")
+    dev.line("the app listens on its PORT now: requests go there")
+    assert status(port, "/main") == (200, "one")
+
+
+def test_app_on_ipv6_only_is_served(project: Path, driver: Driver) -> None:
+    server(project)
+    write(project, {"main.go": MAIN.replace('"tcp", "127.0.0.1:"', '"tcp6", ":"')})
+    port = free_port()
+    dev = driver.start(project, "dev", env={"GORELOAD_SERVE_PORT": str(port)})
+    dev.url()
+    assert status(port) == (200, "one")
+
+
+def test_rule_that_failed_runs_again_when_the_person_asks(project: Path, driver: Driver) -> None:
+    server(project)
+    write(project, {"invoke.yaml": 'goreload: {rules: [{name: flag, files: [x.txt], run: "ls flag"}]}\n', "x.txt": "1"})
+    port = free_port()
+    dev = driver.start(project, "dev", env={"GORELOAD_SERVE_PORT": str(port)})
+    dev.url()
+    write(project, {"x.txt": "2"})
+    dev.line("rule flag: exit code 2")
+    assert status(port)[0] == 503
+    write(project, {"flag": "", "x.txt": "3"})
+    dev.line("rule flag [0-9]+ ms")
+    assert status(port) == (200, "one")
+
+
+def test_two_services_with_one_port_are_named(project: Path, driver: Driver) -> None:
+    server(project)
+    write(project, {"invoke.yaml": "goreload: {services: {a: {main: .}, b: {main: .}}}\n"})
+    refused = driver.run(project, "dev", env={"GORELOAD_SERVE_PORT": str(free_port())})
+    assert refused.returncode == 2
+    assert "services.a and services.b have the same serve.port" in refused.stderr

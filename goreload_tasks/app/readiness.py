@@ -8,7 +8,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import NamedTuple
 
 PATIENCE = 1.0
@@ -18,8 +18,10 @@ LATE = 30.0
 """Seconds for which its port is still looked for after that, calmly."""
 
 
-OTHER = 1.0
+OTHER = 2.0
 """Seconds that an app which listens elsewhere has for listening on its PORT too, before it is taken at its word."""
+
+LOOPBACKS = ("127.0.0.1", "::1")
 
 
 _LISTEN = re.compile(r"listen tcp[46]? \S*:(\d+): bind")
@@ -34,24 +36,25 @@ class Place(NamedTuple):
 
 def reached(ip: str, port: int) -> Place:
     """How a listening address is reached: one that stands for all (unspecified) by the loopback."""
-    if ip in ("", "0.0.0.0", "::", "::ffff:0.0.0.0"):
-        return Place("127.0.0.1", port)
+    if ip in ("", "0.0.0.0", "::", "::ffff:0.0.0.0"):  # `::` takes IPv4 too, or not (IPV6_V6ONLY)
+        place = Place("127.0.0.1", port)
+        return place if ip != "::" or accepting(place) else Place("::1", port)
     return Place(ip.removeprefix("::ffff:"), port)
 
 
 def listening(pid: int) -> tuple[Place, ...]:
-    """Where a process or one of its descendants listens on TCP, the lowest port first."""
+    """Where a process or one of its descendants listens on TCP: its own places first, then by port."""
     import psutil  # while the first build runs
 
-    places: set[Place] = set()
+    places: dict[Place, None] = {}
     with contextlib.suppress(psutil.Error):
         leader = psutil.Process(pid)
         for process in [leader, *leader.children(recursive=True)]:
             with contextlib.suppress(psutil.Error):
-                for connection in process.net_connections("tcp"):
-                    if connection.status == psutil.CONN_LISTEN and len(connection.laddr) == 2:
-                        places.add(reached(connection.laddr.ip, connection.laddr.port))
-    return tuple(sorted(places, key=lambda place: (place.port, place.host)))
+                listens = [one for one in process.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
+                for one in sorted(listens, key=lambda one: one.laddr[1]):
+                    places[reached(str(one.laddr[0]), int(one.laddr[1]))] = None
+    return tuple(places)
 
 
 def owner(port: int) -> str | None:
@@ -76,44 +79,69 @@ def port_in_use(lines: Sequence[str]) -> int | None:
     return None
 
 
-async def found(pid: int, wanted: int, known: int | None) -> Place:
+async def found(pid: int, wanted: int, known: int | None, path: str | None) -> Place:
     """Wait until the app listens on its PORT; one that listens elsewhere only is found there after a moment.
 
     Args:
         known: where it listened the last time, when that was elsewhere.
+        path: where it answers 2xx when it is ready; elsewhere is only where it does.
     """
-    elsewhere = asyncio.ensure_future(_elsewhere(pid, wanted, known))
-    pause = 0.001
+    elsewhere = asyncio.ensure_future(_elsewhere(pid, wanted, known, path))
     try:
-        while not elsewhere.done():
-            if _connects(wanted):
-                return Place("127.0.0.1", wanted)
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.2, 0.005)
-        return elsewhere.result()
+        return await first(on(wanted), elsewhere)
     finally:
         elsewhere.cancel()
 
 
-async def _elsewhere(pid: int, wanted: int, known: int | None) -> Place:
+async def first(one: Awaitable[Place], other: Awaitable[Place]) -> Place:
+    """What comes first."""
+    tasks = [asyncio.ensure_future(one), asyncio.ensure_future(other)]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return done.pop().result()
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def on(port: int, slowest: float = 0.005) -> Place:
+    """Wait until somebody listens on a port of this machine.
+
+    Args:
+        slowest: seconds between two questions, in the end.
+    """
+    pause = 0.001
+    while True:
+        for host in LOOPBACKS:
+            if accepting(place := Place(host, port)):
+                return place
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.2, slowest)
+
+
+async def _elsewhere(pid: int, wanted: int, known: int | None, path: str | None) -> Place:
     """Look where it listens, which costs more than to ask one port: not before that had its time."""
-    seen = 0.0
-    await asyncio.sleep(OTHER / 4 if known is None else 0.0)
+    since = 0.0
+    await asyncio.sleep(OTHER / 8 if known is None else 0.0)
     while True:
         places = await asyncio.to_thread(listening, pid)
         now = time.monotonic()
-        if here := next((place for place in places if place.port in (wanted, known)), None):
-            return here
-        seen = seen or (now if places else 0.0)
-        if places and now - seen > OTHER:
-            return places[0]
+        since = since or (now if places else 0.0)
+        sure = places and now - since > OTHER
+        for place in places:
+            if place.port in (wanted, known) or (sure and (path is None or await _asked(place, path))):
+                return place
         await asyncio.sleep(0.1 if known is None else 0.02)
 
 
-def _connects(port: int) -> bool:
-    with socket.socket() as one:
-        one.settimeout(0.2)
-        return one.connect_ex(("127.0.0.1", port)) == 0
+def accepting(place: Place) -> bool:
+    """Does somebody listen there?"""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in place.host else socket.AF_INET) as one:
+            one.settimeout(0.2)
+            return one.connect_ex((place.host, place.port)) == 0
+    except OSError:  # no IPv6 here
+        return False
 
 
 async def taken(pid: int, listen: socket.socket) -> None:

@@ -89,6 +89,16 @@
 
   // What is so.
 
+  // A page that the browser has kept would ask for ever: it is reloaded once for what it should be.
+  const asked = ({ run, launch, refreshes }) => {
+    const now = [location.href, run, launch, refreshes].join();
+    try {
+      if (sessionStorage.getItem(`${NAME}-asked`) === now) return true;
+      sessionStorage.setItem(`${NAME}-asked`, now);
+    } catch {}
+    return false;
+  };
+
   const reload = () => {
     try {
       sessionStorage.setItem(NAME, JSON.stringify([location.href, scrollX, scrollY]));
@@ -140,7 +150,7 @@
     if (!due) return;
     due = false;
     made = [event.run, event.launch, event.refreshes]; // should the reload be refused, the next launch asks again
-    reload();
+    if (!asked(event)) reload();
   };
 
   // How it is known.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import functools
+import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -25,8 +26,8 @@ BACKLOG = 1024
 LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
 
-def bind(settings: Settings) -> list[socket.socket]:
-    """Listening sockets on `serve.port`, one per address of `serve.bind`.
+def bind(settings: Settings, addresses: Sequence[str]) -> list[socket.socket]:
+    """Listening sockets on `serve.port`, one per address.
 
     Raises:
         GoreloadError: a port that somebody has (who is said), or an address that is not ours.
@@ -34,16 +35,18 @@ def bind(settings: Settings) -> list[socket.socket]:
     serve = settings.serve
     assert serve.port is not None
     made: list[socket.socket] = []
-    for address in serve.bind:
+    for address in dict.fromkeys(addresses):
         try:
             made.append(_listen(address, serve.port))
         except OSError as error:
-            if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT) and address == "::1" and len(serve.bind) > 1:
+            if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT) and address == "::1" and made:
                 continue  # a machine without IPv6
+            who = readiness.owner(serve.port) if error.errno == errno.EADDRINUSE else None
             for one in made:
                 one.close()
             if error.errno == errno.EADDRINUSE:
-                who = readiness.owner(serve.port)
+                if who and who.startswith(f"pid {os.getpid()} "):
+                    raise GoreloadError(f"serve.bind: {address} is part of another address there; remove it") from None
                 by = f" by {who}" if who else ""
                 said = f"serve.port = {serve.port}: that port of {address} is used{by}"
                 raise GoreloadError(f"{said}; stop it or choose another port") from None
@@ -74,7 +77,8 @@ def allowed(host: str, listed: Sequence[str], bound: Sequence[str]) -> bool:
     listed `.example.com` stands for every name below it, `*` for all.
     """
     name = host.lower().rsplit(":", 1)[0] if not host.endswith("]") else host.lower()
-    if name in LOCAL or name.endswith(".localhost") or "*" in listed:
+    name = name.removesuffix(".")
+    if not host or name in LOCAL or name.endswith(".localhost") or "*" in listed:
         return True
     bare = name.strip("[]")
     if bare in bound or (_is_address(bare) and any(one in ("0.0.0.0", "::") for one in bound)):
@@ -130,7 +134,7 @@ class Front:
             gate,
             port=lambda: self.port,
             refuse=lambda state, head: answer(state, head.get("accept"), head.method, root, editor),
-            lost=lambda reason: plain(502, f"{reason}; the request may have been acted on, so it was not sent again"),
+            lost=lambda reason: plain(502, reason),
             mark=browsers.stamp,
             tag=lambda head, mark: browsers.tag(head.fields.get("content-security-policy", ()), mark),
             control=lambda head, reader, writer: browsers.control(

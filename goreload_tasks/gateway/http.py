@@ -17,7 +17,8 @@ TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 VERSION = re.compile(r"HTTP/\d\.\d")
 STATUS = re.compile(r"[1-9][0-9]{2}(?: |$)")
 ABSOLUTE = re.compile(r"(?i)https?://([^/?#]*)")
-REPLAYABLE = frozenset({"GET", "HEAD", "OPTIONS"})
+REPLAYABLE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+"""Idempotent methods (RFC 9110 9.2.2)."""
 
 
 SMALL = 2048
@@ -190,10 +191,20 @@ def tunnels(method: str, answer: Head) -> bool:
 def replaced(raw: bytes, name: str, value: str) -> bytes:
     """The head with this field once: where it stood first, or last of all."""
     line = f"{name}: {value}\r\n".encode("latin-1")
-    field = re.compile(rb"(?im)^" + re.escape(name.encode()) + rb":[^\n]*\n(?:[ \t][^\n]*\n)*")
+    field = _field(name)
     if not (found := field.search(raw)):
         return added(raw, line)
     return raw[: found.start()] + line + field.sub(b"", raw[found.end() :])
+
+
+def removed(raw: bytes, name: str) -> bytes:
+    """The head without this field."""
+    return _field(name).sub(b"", raw)
+
+
+@lru_cache
+def _field(name: str) -> re.Pattern[bytes]:
+    return re.compile(rb"(?im)^" + re.escape(name.encode()) + rb":[^\n]*\n(?:[ \t][^\n]*\n)*")
 
 
 def added(raw: bytes, lines: bytes) -> bytes:
@@ -221,8 +232,13 @@ def _forwarded(head: Head, peer: str) -> bytes:
     if "x-forwarded-proto" not in fields:
         lines += "X-Forwarded-Proto: http\r\n"
     raw = added(head.raw, lines.encode("latin-1")) if lines else head.raw
-    # An app that compresses would make bytes that nothing can be appended to.
-    return replaced(raw, "Accept-Encoding", "identity") if for_a_page(head) else raw
+    if not for_a_page(head):
+        return raw
+    # What the browser has kept may have been made by an older program, and says so in its script: it would ask for
+    # ever. And an app that compresses would make bytes that nothing can be appended to.
+    for name in ("If-None-Match", "If-Modified-Since"):
+        raw = removed(raw, name)
+    return replaced(raw, "Accept-Encoding", "identity")
 
 
 def relocated(answer: Head, hosts: set[str], inner: int, outer: int) -> bytes:
@@ -244,9 +260,12 @@ def for_a_page(head: Head) -> bool:
 
 
 def is_a_page(answer: Head) -> bool:
-    """HTML that something can be appended to, and that a browser shows: error pages too, redirects not."""
+    """HTML that something can be appended to, and that a browser shows: error pages too; no redirect, no download."""
     return (
-        answer.get("content-type").lower().startswith("text/html")
+        "utf-16" not in answer.get("content-type").lower()
+        and "utf-32" not in answer.get("content-type").lower()
+        and not answer.get("content-disposition").lower().startswith("attachment")
+        and answer.get("content-type").lower().startswith("text/html")
         and answer.status >= 200
         and answer.status != 206
         and not 300 <= answer.status < 400

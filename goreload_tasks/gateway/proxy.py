@@ -65,7 +65,7 @@ class Gone(Exception):  # noqa: N818 - it is the app that is gone
 class Upstream:
     """A connection to the app."""
 
-    launch: int
+    to: Open
     source: Source
     writer: asyncio.StreamWriter
     used: bool = False
@@ -127,7 +127,7 @@ class Proxy:
     def cut(self, launch: int) -> None:
         """End what is still connected to a launch: idle connections, and streams that would never end by themselves."""
         for connection in self._connections.values():
-            if connection.upstream and connection.upstream.launch == launch:
+            if connection.upstream and connection.upstream.to.launch == launch:
                 connection.upstream.writer.transport.abort()
 
     async def close(self) -> None:
@@ -191,7 +191,9 @@ class Connection:
         head = Head.request(raw)
         body = upload(head)
         if head.host is not None and not self.proxy.hosts(head.host):
-            return await self._reply(plain(403, f"{head.host} is no host of this server"), head, body)
+            return await self._reply(
+                plain(403, f"{head.host} is no host of this server: add it to serve.allowed_hosts"), head, body
+            )
         if head.path.startswith(OWN):
             await self._control(head)
             return False
@@ -219,7 +221,10 @@ class Connection:
                 self.drop()
                 if self.malformed:
                     raise self.malformed from None
-                reason = str(gone)
+                sent = (
+                    "the request may have been acted on, so it was not sent again" if gone.sent else "nothing was sent"
+                )
+                reason = f"{gone}; {sent}"
                 if not await self._again(state, gone, replayable):
                     break
             finally:
@@ -265,14 +270,14 @@ class Connection:
     async def _reach(self, state: Open) -> Upstream:
         """The connection to this launch, a new one if need be; raises Gone."""
         upstream = self.upstream
-        if upstream and upstream.launch == state.launch and not upstream.source.ended:
+        if upstream and upstream.to == state and not upstream.source.ended:
             return upstream
         self.drop()
         try:
             reader, writer = await asyncio.open_connection(state.host, state.port, limit=BLOCK)
         except OSError as error:
             raise Gone(f"{state.host}:{state.port}: {text(error)}", sent=False) from None
-        self.upstream = Upstream(state.launch, Source(reader), writer)
+        self.upstream = Upstream(state, Source(reader), writer)
         return self.upstream
 
     async def _exchange(self, head: Head, body: Framing, upstream: Upstream) -> bool:

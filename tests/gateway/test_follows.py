@@ -30,12 +30,18 @@ def test_page_follows_edits_errors_crashes_and_style_sheets(
 ) -> None:
     server(project)
     write(project, {"main.go": MAIN_PAGE, "invoke.yaml": RULES, "static/look.css": "p { color: rgb(1, 2, 3) }"})
+    write(project, {"static/page.html": "<!doctype html><p>kept</p>"})
     port = free_port()
     dev = driver.start(project, "dev", env={"GORELOAD_SERVE_PORT": str(port)})
     page = context.new_page()
-    page.goto(dev.url())
+    dev_url = dev.url()
+    page.goto(dev_url)
     said, overlay = page.locator("#said"), page.locator("goreload-overlay")
     expect(said).to_have_text("one")
+    # A file that the browser keeps and the app confirms with 304: it too is reloaded once per launch, not for ever.
+    kept, loads = context.new_page(), []
+    kept.on("load", lambda _: loads.append(kept.url))
+    kept.goto(dev_url + "/static/page.html")
 
     write(project, {"answer.go": answer("two")})
     expect(said).to_have_text("two")
@@ -59,3 +65,5 @@ def test_page_follows_edits_errors_crashes_and_style_sheets(
     write(project, {"answer.go": answer("four")})
     expect(said).to_have_text("four")
     expect(overlay).to_have_count(0)
+    page.wait_for_timeout(1000)  # in which a page that reloads for ever does so ten times
+    assert 2 <= len(loads) <= 4

@@ -455,7 +455,10 @@ def test_handler_that_panics_is_not_asked_again(method: str, app: App, hosted: H
     with Client(hosted.port) as client:
         client.send(ask(f"{method} /panic", close=False))
         status, text = client.answer()
-        assert (status, text) == (502, b"lost: the app closed the connection without an answer\n")
+        assert status == 502
+        assert text.startswith(
+            b"lost: the app closed the connection without an answer; the request may have been acted"
+        )
     assert counts(app.port)[2] == before + 1
 
 
