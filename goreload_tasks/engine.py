@@ -23,9 +23,12 @@ from goreload_tasks import cycle
 from goreload_tasks.app.guardian import guard
 from goreload_tasks.console import Console
 from goreload_tasks.service import Service
+from goreload_tasks.settings.schema import Tristate
 from goreload_tasks.sources import Nothing, Source
+from goreload_tasks.sources.clock import jumps
 from goreload_tasks.sources.inotify import Inotify, LimitError
 from goreload_tasks.sources.keyboard import HELP, Meaning, keys
+from goreload_tasks.sources.mounts import silent
 from goreload_tasks.sources.repository import Git
 from goreload_tasks.sources.watcher import Watcher
 
@@ -34,6 +37,9 @@ PATIENCE = 0.7
 
 BEAT = 0.5
 """Seconds between two looks everywhere while not everything can be watched, and at git while it works."""
+
+REST = 30.0
+"""Seconds between two looks everywhere at rest, for what changes a file and never closes it: see `inotify.MASK`."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -84,10 +90,10 @@ class Engine:
     """Runs services until the person ends it.
 
     Args:
-        poll: look at the files instead of being told by the operating system.
+        poll: look at the files instead of being told by the operating system; auto: where it does not tell of all.
     """
 
-    def __init__(self, services: Sequence[Service], console: Console, poll: bool) -> None:
+    def __init__(self, services: Sequence[Service], console: Console, poll: Tristate) -> None:
         self._services = services
         self._console = console
         self._poll = poll
@@ -96,6 +102,7 @@ class Engine:
         self._listing: dict[str, bool] = {}  # service -> asked for again meanwhile
         self._watched: frozenset[str] = frozenset()
         self._beat: asyncio.TimerHandle | None = None
+        self._blind: dict[str, str] = {}  # why we look at a beat: the event's name -> what the person reads
         self._signal: signal.Signals | None = None
         self._source: Source = Nothing()
         self._shared: asyncio.Future[None] | None = None
@@ -126,6 +133,7 @@ class Engine:
                 self._watch()
                 for service in self._services:  # the build is spawned before this loads anything
                     self._start(service.open(self._catch_up))
+                self._start(self._mind_the_clock())
                 while not all(service.state.finished for service in self._services):
                     self._handle(await self._inbox.get())
             finally:
@@ -206,7 +214,7 @@ class Engine:
 
     def _catch_up(self) -> Awaitable[None] | None:
         """See every save that returned before now: what the kernel has queued, or else one look that waiters share."""
-        if self._source.exact and not self._beat:
+        if self._source.exact and not self._blind:
             self._source.read()
             return None
         if self._shared is None:
@@ -231,27 +239,52 @@ class Engine:
                 service.ask(meaning)
 
     def _choose(self, loop: asyncio.AbstractEventLoop) -> Source:
-        if self._poll:
+        if self._poll == "on":
             return Nothing()
-        return Inotify(self._look_now) if sys.platform == "linux" else Watcher(lambda paths: self._hinted(loop, paths))
+        return Inotify(self._told) if sys.platform == "linux" else Watcher(lambda paths: self._hinted(loop, paths))
+
+    def _told(self, paths: Iterable[str]) -> None:
+        """By Inotify, which tells no path when its queue has overflowed."""
+        told = tuple(paths)
+        if not told:
+            self._console.say("overflow", "more happened at once than the kernel tells of: all is looked at")
+        self._look_now(told)
+
+    async def _mind_the_clock(self) -> None:
+        with jumps(self._jumped):
+            await asyncio.Event().wait()
+
+    def _jumped(self) -> None:
+        self._console.say("clock", "the clock was set, or the machine slept: all is looked at")
+        self._inbox.put_nowait(Hint())
 
     def _watch(self) -> None:
-        """Watch what the services depend on; while the system does not let us, look at a beat."""
+        """Watch what the services depend on; where that is not enough, look at a beat."""
         folders = frozenset[str]().union(*(service.tree.folders for service in self._services))
         self._git.find(folders)
         self._watched = folders | self._git.folders
-        limit: LimitError | None = None
+        blind = {"poll": ""} if self._poll == "on" else {}
         try:
             self._source.watch(self._watched)
         except LimitError as reached:
-            limit = reached
-        if limit and not self._beat:
-            self._console.say("limit", f"{limit}; until then all is looked at every {BEAT} s")
+            blind["limit"] = f"{reached}; until then"
+        if refused := sorted(self._refused()):
+            more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
+            blind["refused"] = f"cannot watch {refused[0]}{more}: make it readable; until then"
+        if self._poll == "auto" and (silent := _silent(_mounts(), folders)):
+            blind["poll"] = f"{silent}, which does not tell of every change (watch.poll: off if it does):"
+        for event, why in blind.items():
+            if why != self._blind.get(event, "") and (event != "limit" or event not in self._blind):
+                self._console.say(event, f"{why} all is looked at every {BEAT} s")
+        self._blind = blind
         if self._beat:
             self._beat.cancel()
-        loop = asyncio.get_running_loop()
-        looks = limit or self._poll
-        self._beat = loop.call_later(BEAT, self._inbox.put_nowait, Hint()) if looks else None
+        self._beat = asyncio.get_running_loop().call_later(BEAT if blind else REST, self._inbox.put_nowait, Hint())
+
+    def _refused(self) -> frozenset[str]:
+        """Folders with inputs that may not be watched; one that is only above them need not be."""
+        refused = self._source.refused
+        return frozenset(folder for folder in refused if any(service.tree.holds(folder) for service in self._services))
 
     def _lock_left(self, lock: str) -> None:
         text = f"{lock} is there, but no git has it open: nothing waits for it any more; remove it, or git will refuse"
@@ -302,6 +335,23 @@ class Engine:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _mounts() -> str:
+    """What is mounted; nothing where the system does not say so."""
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+@functools.lru_cache(1)
+def _silent(mountinfo: str, folders: frozenset[str]) -> str:
+    """A folder that lies on a file system which does not tell of every change, for the person to read."""
+    found = silent(mountinfo, map(os.path.realpath, folders))
+    folder = min(found, default="")
+    return f"{folder} is on {found[folder]}" if folder else ""
 
 
 def run(engine: Engine) -> int:

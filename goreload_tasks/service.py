@@ -15,18 +15,26 @@ from colorama import Fore
 from goreload_tasks import cycle
 from goreload_tasks.app import panic, readiness
 from goreload_tasks.build.builder import Job, Result, same_file
-from goreload_tasks.build.diagnostics import Problem
+from goreload_tasks.build.diagnostics import HINDRANCES, Problem
 from goreload_tasks.console import Console, took
+from goreload_tasks.errors import GoreloadError
 from goreload_tasks.gateway.front import Front
 from goreload_tasks.gateway.gate import Crashed, Failed, Held, Open, State
 from goreload_tasks.inputs.tree import Tree
 from goreload_tasks.launch import Launch
 from goreload_tasks.report import Report, exit_name
 from goreload_tasks.settings.schema import Rule
+from goreload_tasks.store import TakenError
 from goreload_tasks.work import App, Work
 
 PROGRESS_AFTER = 1.0
 """Seconds of a build after which the person sees that it goes on."""
+
+ROOM = 1024 * 1024
+"""Bytes more on a full disk after which a build is tried again."""
+
+ROOM_BEAT = 1.0
+"""Seconds between two looks at a full disk."""
 
 SELF_WRITES = 10
 """Times that a rule may call for itself by what it writes, as a formatter does, before that is called a loop."""
@@ -85,6 +93,7 @@ class Service:
         self._elsewhere: int | None = None
         self._opened = False
         self._waits_for = ""
+        self._missed = False  # the newest launch could not start
         self._window = (time.time_ns(), 0)
 
     def begin(
@@ -134,7 +143,11 @@ class Service:
 
     async def list(self) -> None:
         """Find out anew what the inputs are."""
-        await self.tree.list(lambda: self._window[0])
+        try:
+            await self.tree.list(lambda: self._window[0])
+        except OSError as error:
+            self._listed = False  # asked for again after the next reload
+            self._report.warn("list", f"cannot list the inputs: {error.strerror}: {error.filename}")
 
     def listed(self, again: bool) -> bool:
         """The new inputs are watched: look for what happened before. True: list them again.
@@ -266,8 +279,7 @@ class Service:
     def _perform(self, action: cycle.Action) -> None:
         match action:
             case cycle.StartBuild(generation):
-                self._job = self._work.job(generation)
-                self._start(self._build(generation, self._job))
+                self._start(self._build(generation))
             case cycle.CancelBuild():
                 if self._job:
                     self._job.cancel()
@@ -295,14 +307,18 @@ class Service:
             case _:
                 assert_never(action)
 
-    async def _build(self, generation: int, job: Job) -> None:
+    async def _build(self, generation: int) -> None:
         self._window = (time.time_ns(), 0)
         progress = asyncio.create_task(self._progress())
         try:
-            result = await job.run()
+            result = await self._make(generation)
+            hindered = self._work.hindered(result)
+            if result.code and not result.cancelled and (hindered == "killed" or not self._work.whole):
+                if hindered == "killed":
+                    self._report.warn(hindered, f"{HINDRANCES[hindered]}; it is built again")
+                result = await self._make(generation)
         finally:
             progress.cancel()
-            self._job = None
             self._window = (self._window[0], time.time_ns())
         self._results = {generation: result}
         self._work.tidy({app.generation for app in (self.state.app, self.state.leaving) if app})
@@ -310,9 +326,42 @@ class Service:
             self._tell(cycle.Cancelled(generation))
         elif result.code:
             self._tell(cycle.Broken(generation))
+            if self._work.hindered(result) == "full":
+                self._start(self._until_room(generation))
         else:
             self._report.built(result.seconds)
             self._tell(cycle.Built(generation, self._identify(generation)))
+
+    async def _make(self, generation: int) -> Result:
+        """One run of the build; what hinders its start fails it, and does not end the session."""
+        try:
+            if not self._work.whole:
+                self._work.renew()
+                text = "its folder in .goreload was removed: made anew, the binaries that were kept there are gone"
+                self._report.warn("removed", text)
+            if self.state.build and self.state.build.cancelled:  # before it began
+                return Result(0, "", 0.0, True)
+            self._job = self._work.job(generation)
+            return await self._job.run()
+        except TakenError:
+            raise
+        except GoreloadError as error:
+            return Result(1, str(error), 0.0)
+        except OSError as error:
+            return Result(1, f"cannot write {error.filename}: {error.strerror}", 0.0)
+        finally:
+            self._job = None
+
+    async def _until_room(self, generation: int) -> None:
+        """A disk was full: build again when there is more room."""
+        least = self._work.room()
+        while (room := self._work.room()) < least + ROOM:
+            least = min(least, room)
+            await asyncio.sleep(ROOM_BEAT)
+            if self.state.generation != generation or self.state.quitting:
+                return
+        self._report.about(["room on the disk"])
+        self.handle(cycle.Changed("rebuild"))
 
     def _identify(self, generation: int) -> str:
         """A name for the content of a binary: that of an equal one that is known, else its own."""
@@ -355,9 +404,15 @@ class Service:
         self._show()
         try:
             code = await launch.run(binary, lambda: self._ready(launch))
-        except OSError as error:
-            self._report.say("error", f"cannot start {binary}: {error.strerror}")
+        except (OSError, GoreloadError) as error:  # the latter: an env file cannot be read
+            why = f"cannot start {binary}: {error.strerror}" if isinstance(error, OSError) else str(error)
+            self._report.warn("error", why)
             code = 127
+            if not os.path.exists(binary) and not self._missed:
+                self._tell(cycle.Changed("rebuild"))
+            self._missed = True
+        else:
+            self._missed = False
         finally:
             del self._launches[number]
         app = self.state.app

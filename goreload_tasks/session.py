@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import os
@@ -23,7 +24,7 @@ from goreload_tasks.project import Project, drive
 from goreload_tasks.service import Service
 from goreload_tasks.settings import Service as Settled
 from goreload_tasks.settings.merge import wrong
-from goreload_tasks.settings.schema import Rule
+from goreload_tasks.settings.schema import Rule, Tristate
 from goreload_tasks.work import App, Command, GoWork
 
 SHELL_SIGNS = frozenset("|&;<>()$`")
@@ -62,7 +63,7 @@ def watch(project: Project, task: str, run: str, *, as_json: bool, dry: bool) ->
     tree = Tree(project.root, settled.settings, capture)
     policy = cycle.Policy(settled.settings.reload, settled.settings.crash, app=False)
     service = Service(task or run, work, tree, policy, None, _commands(project), console)
-    return drive(Engine([service], console, settled.settings.watch.poll == "on").run())
+    return drive(Engine([service], console, settled.settings.watch.poll).run())
 
 
 def _run(project: Project, rest: Sequence[str], *, as_json: bool, dry: bool, app: bool) -> int:
@@ -76,14 +77,24 @@ def _run(project: Project, rest: Sequence[str], *, as_json: bool, dry: bool, app
 
     async def session() -> int:
         with contextlib.ExitStack() as stack:
-            made = [await _service(project, one, rest, console, stack, app=app, dry=dry) for one in project.services]
+            turn = _turns(project)
+            made = [
+                await _service(project, one, rest, console, stack, turn, app=app, dry=dry) for one in project.services
+            ]
             services = [service for service in made if service]
             if dry:
                 return 0
-            poll = any(one.settings.watch.poll == "on" for one in project.services)
+            asked = {one.settings.watch.poll for one in project.services}
+            poll: Tristate = "on" if "on" in asked else "auto" if "auto" in asked else "off"
             return await Engine(services, console, poll).run()
 
     return drive(session())
+
+
+def _turns(project: Project) -> contextlib.AbstractAsyncContextManager[None]:
+    """What each build enters: so many at once, by the least that any service asks for."""
+    asked = [one.settings.build.parallel for one in project.services if one.settings.build.parallel]
+    return asyncio.Semaphore(min(asked)) if asked else contextlib.nullcontext()
 
 
 async def _service(
@@ -92,6 +103,7 @@ async def _service(
     rest: Sequence[str],
     console: Console,
     stack: contextlib.ExitStack,
+    turn: contextlib.AbstractAsyncContextManager[None],
     *,
     app: bool,
     dry: bool,
@@ -115,7 +127,7 @@ async def _service(
             _commands(project)(rule)  # one that cannot be run is told before anything is started
     stack.enter_context(store.lock())
     store.empty()
-    work = GoWork(plan, target, store, stack.enter_context(store.scratch()), lambda: tree.headers)
+    work = GoWork(plan, target, store, stack.enter_context(store.scratch()), lambda: tree.headers, turn)
     policy = cycle.Policy(settings.reload, settings.crash, app, settings.serve.overlap)
     check = functools.partial(project.confirm, settled, target) if target.recalled else None
     if not app:

@@ -12,6 +12,7 @@ All of it is for its owner alone, whatever the umask: a binary may hold what its
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -29,12 +30,17 @@ KEPT = 3
 """Binaries kept beside the running one."""
 
 
+class TakenError(GoreloadError):
+    """Another process has the lock."""
+
+
 class Store:
     """The folder of one service. Nothing is made before it is needed."""
 
     def __init__(self, root: str, service: str) -> None:
         self.home = os.path.join(root, NAME)
         self.folder = os.path.join(self.home, service)
+        self._lock = -1
 
     def make(self) -> None:
         """Make the folder, marked as ours.
@@ -49,8 +55,13 @@ class Store:
                 _make(folder)
             mark = os.path.join(self.home, ".gitignore")
             if not os.path.lexists(mark):
-                with open(mark, "w", encoding="utf-8", opener=_private) as file:
-                    file.write(MARK)
+                try:
+                    with open(mark, "w", encoding="utf-8", opener=_private) as file:
+                        file.write(MARK)
+                except OSError:  # half a mark would be taken for somebody else's
+                    with contextlib.suppress(OSError):
+                        os.unlink(mark)
+                    raise
         except OSError as error:
             raise unwritable(self.folder, error) from None
 
@@ -61,30 +72,58 @@ class Store:
         The kernel lets go of the lock however we end, so a stale one cannot be.
 
         Raises:
-            GoreloadError: another process has it; its pid is named.
+            GoreloadError: another process has it; its pid is named. Or it cannot be written.
         """
+        self._take_lock()
+        try:
+            yield
+            os.ftruncate(self._lock, 0)
+        finally:
+            os.close(self._lock)
+            self._lock = -1
+
+    def _take_lock(self) -> None:
+        """Take the lock at its path, and let go of one that we have elsewhere."""
         self.make()
         path = os.path.join(self.folder, "lock")
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise unwritable(path, error) from None
-        try:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.fchmod(file, 0o600)
+                os.ftruncate(file, 0)
+                os.pwrite(file, str(os.getpid()).encode(), 0)
             except BlockingIOError:
                 pid = os.read(file, 20).decode().strip() or "unknown"
+                os.close(file)
                 service = os.path.basename(self.folder)
-                raise GoreloadError(
+                raise TakenError(
                     f"{service} is already being run by pid {pid}: stop it first, or `kill {pid}`"
                 ) from None
-            os.fchmod(file, 0o600)
-            os.ftruncate(file, 0)
-            os.pwrite(file, str(os.getpid()).encode(), 0)
-            yield
-            os.ftruncate(file, 0)
-        finally:
-            os.close(file)
+            except OSError:
+                os.close(file)
+                raise
+        except OSError as error:
+            raise unwritable(path, error) from None
+        if self._lock >= 0:
+            os.close(self._lock)
+        self._lock = file
+
+    @property
+    def whole(self) -> bool:
+        """Are the lock that we hold and our scratch folder there still?"""
+        return _same(self._lock, os.path.join(self.folder, "lock")) and os.path.isdir(self._scratch)
+
+    def renew(self) -> None:
+        """Make anew what somebody removed while the lock was held.
+
+        Raises:
+            TakenError: another process runs the service meanwhile.
+            GoreloadError: it cannot be made.
+        """
+        if not _same(self._lock, os.path.join(self.folder, "lock")):
+            self._take_lock()
+        self._make_scratch()
 
     def binary(self, generation: int, name: str) -> str:
         """Where the binary of a generation goes; the go command makes the folder."""
@@ -107,18 +146,23 @@ class Store:
     @contextlib.contextmanager
     def scratch(self) -> Iterator[str]:
         """GOTMPDIR of this process: a killed go leaves its work folder there."""
-        self.make()
-        tmp = os.path.join(self.folder, "tmp")
-        folder = os.path.join(tmp, strays.name(os.getpid()))
+        self._make_scratch()
         try:
-            _make(tmp)
-            _make(folder)
-        except OSError as error:
-            raise unwritable(folder, error) from None
-        try:
-            yield folder
+            yield self._scratch
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+    @property
+    def _scratch(self) -> str:
+        return os.path.join(self.folder, "tmp", strays.name(os.getpid()))
+
+    def _make_scratch(self) -> None:
+        self.make()
+        try:
+            _make(os.path.dirname(self._scratch))
+            _make(self._scratch)
+        except OSError as error:
+            raise unwritable(self._scratch, error) from None
 
     def restore(self, scratch: str) -> None:
         """Make again what somebody removed under us; where that cannot be, the go command says why."""
@@ -157,6 +201,14 @@ def _make(folder: str) -> None:
     os.chmod(folder, 0o700)
 
 
+def _same(file: int, path: str) -> bool:
+    """Is a file that we have open still the one at a path?"""
+    try:
+        return os.path.samestat(os.fstat(file), os.lstat(path))
+    except OSError:
+        return False
+
+
 def _private(path: str, flags: int) -> int:
     """An opener of files that only their owner may read and write."""
     file = os.open(path, flags | os.O_NOFOLLOW, 0o600)
@@ -166,7 +218,8 @@ def _private(path: str, flags: int) -> int:
 
 def unwritable(path: str, error: OSError) -> GoreloadError:
     """The one form of the complaint about a place where we cannot write."""
-    return GoreloadError(f"cannot write {path}: {error.strerror}; make the folder writable")
+    mend = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "make the folder writable"
+    return GoreloadError(f"cannot write {path}: {error.strerror}; {mend}")
 
 
 def found(root: str) -> list[str]:

@@ -8,10 +8,11 @@ import shutil
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
-from goreload_tasks.build.builder import Job
+from goreload_tasks.build.builder import Job, Result
 from goreload_tasks.build.command import Plan
+from goreload_tasks.build.diagnostics import hindrance
 from goreload_tasks.build.toolchain import Target
 from goreload_tasks.inputs.headers import overlay
 from goreload_tasks.settings import Settings
@@ -21,28 +22,60 @@ from goreload_tasks.store import Store
 class Work(Protocol):
     """What a generation is made into, and by which command."""
 
+    @property
+    def whole(self) -> bool:
+        """Are the places that a build needs there?"""
+        ...
+
+    def renew(self) -> None:
+        """Make them anew.
+
+        Raises:
+            TakenError: another process runs the service meanwhile.
+            GoreloadError: they cannot be made.
+        """
+        ...
+
     def job(self, generation: int) -> Job: ...
 
     def binary(self, generation: int) -> str | None: ...
+
+    def hindered(self, result: Result) -> Literal["killed", "full"] | None:
+        """Why a failure says nothing about the sources."""
+        ...
+
+    def room(self) -> int:
+        """Bytes that are free where the least are."""
+        ...
 
     def tidy(self, running: set[int]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class GoWork:
-    """`go build`, one file per generation. `headers`: those that the go command does not watch."""
+    """`go build`, one file per generation.
+
+    headers: those that the go command does not watch. turn: what a build waits for.
+    """
 
     plan: Plan
     target: Target
     store: Store
     scratch: str
     headers: Callable[[], Mapping[str, frozenset[str]]]
+    turn: contextlib.AbstractAsyncContextManager[None] | None = None
+
+    @property
+    def whole(self) -> bool:
+        return self.store.whole
+
+    def renew(self) -> None:
+        self.store.renew()
 
     def job(self, generation: int) -> Job:
-        self.store.restore(self.scratch)
         overlaid = None if self.plan.overlaid else overlay(self.headers(), self.scratch)
         argv = self.plan.build(self.binary(generation), *([f"-overlay={overlaid}"] if overlaid else []))
-        return Job(argv, self.plan.cwd, {**self.plan.env, "GOTMPDIR": self.scratch})
+        return Job(argv, self.plan.cwd, {**self.plan.env, "GOTMPDIR": self.scratch}, turn=self.turn)
 
     def binary(self, generation: int) -> str:
         return self.store.binary(generation, self.target.name)
@@ -50,9 +83,17 @@ class GoWork:
     def tidy(self, running: set[int]) -> None:
         """Forget old binaries, and what a killed go left in its work folder."""
         self.store.forget(running)
-        with contextlib.suppress(FileNotFoundError):  # the person removed .goreload
+        with contextlib.suppress(OSError):  # somebody removed it
             for name in os.listdir(self.scratch):
                 shutil.rmtree(os.path.join(self.scratch, name), ignore_errors=True)
+
+    def hindered(self, result: Result) -> Literal["killed", "full"] | None:
+        return hindrance(result.code, result.text)
+
+    def room(self) -> int:
+        env = self.plan.env
+        cache = env.get("GOCACHE") or env.get("XDG_CACHE_HOME") or env.get("HOME") or self.store.home
+        return min(map(_free, (self.store.home, cache)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +105,13 @@ class Command:
     env: Mapping[str, str]
     show: Callable[[bytes], None]
 
+    @property
+    def whole(self) -> bool:
+        return True
+
+    def renew(self) -> None:
+        """It needs none."""
+
     def job(self, generation: int) -> Job:
         del generation
         return Job(self.argv, self.cwd, self.env, self.show)
@@ -73,6 +121,12 @@ class Command:
 
     def tidy(self, running: set[int]) -> None:
         """Nothing is kept."""
+
+    def hindered(self, result: Result) -> None:
+        """What became of a command is the person's to judge."""
+
+    def room(self) -> int:
+        return 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +154,13 @@ class App:
     def port(self, env: Mapping[str, str]) -> int | None:
         """Where a launch with these variables is expected."""
         return int(env["PORT"]) if self.proxied else self.settings.serve.port
+
+
+def _free(path: str) -> int:
+    """Bytes that are free for us at a path, or above it if it is not there."""
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return shutil.disk_usage(path).free
 
 
 def unused_port() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -10,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from goreload_tasks.app.process import Group, spawn
-from goreload_tasks.build.diagnostics import Problem, parse
+from goreload_tasks.build.diagnostics import HINDRANCES, Problem, hindrance, parse
 from goreload_tasks.errors import GoreloadError
 
 BLOCK = 1024 * 1024
@@ -27,14 +28,26 @@ class Result:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with the sources, or what hindered the build."""
+        if hindered := hindrance(self.code, self.text):
+            return (Problem("", 0, 0, HINDRANCES[hindered]),)
         return parse(self.text) or (Problem("", 0, 0, f"it ended with exit code {self.code} and no message"),)
 
 
 class Job:
-    """A command that can be cancelled with its whole group; its output is kept, or passed on to `show`."""
+    """A command that can be cancelled with its whole group; its output is kept, or passed on to `show`.
+
+    Args:
+        turn: entered before it starts and left when it is gone: so many at once, and no more.
+    """
 
     def __init__(
-        self, argv: Sequence[str], cwd: str, env: Mapping[str, str], show: Callable[[bytes], None] | None = None
+        self,
+        argv: Sequence[str],
+        cwd: str,
+        env: Mapping[str, str],
+        show: Callable[[bytes], None] | None = None,
+        turn: contextlib.AbstractAsyncContextManager[None] | None = None,
     ) -> None:
         self._argv = argv
         self._cwd = cwd
@@ -42,6 +55,7 @@ class Job:
         self._blocks: list[bytes] = []
         self._sink = show or self._blocks.append
         self._group: Group | None = None
+        self._turn = turn or contextlib.nullcontext()
         self._cancelled = False
 
     async def run(self) -> Result:
@@ -50,6 +64,10 @@ class Job:
         Raises:
             GoreloadError: it cannot be started.
         """
+        async with self._turn:
+            return Result(0, "", 0.0, True) if self._cancelled else await self._run()
+
+    async def _run(self) -> Result:
         began = time.monotonic()
         try:
             self._group = await spawn(self._argv, cwd=self._cwd, env=self._env, sink=self._sink)

@@ -25,10 +25,12 @@ class Plan:
     flags: tuple[str, ...]
     tags: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    nice: int = 0
 
     def build(self, out: str, *more: str) -> list[str]:
         """The argv of the build into `out`, with more flags if need be."""
-        return [self.go, "build", "-o", out, *self.flags, *more, self.package]
+        first = ["nice", "-n", str(self.nice)] if self.nice else []
+        return [*first, self.go, "build", "-o", out, *self.flags, *more, self.package]
 
     @property
     def overlaid(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 _POSITION = re.compile(r"(?P<file>(?:[A-Za-z]:)?[^\s:][^:]*):(?P<line>\d+)(?::(?P<column>\d+))?: (?P<message>.*)")
 
@@ -45,6 +46,29 @@ def parse(output: str) -> tuple[Problem, ...]:
             found.append(Problem("", 0, 0, line))
     once = list(dict.fromkeys(found))
     return tuple([one for one in once if one.file] + [one for one in once if not one.file])
+
+
+_KILLED = re.compile(r": signal: (?:killed|terminated)$", re.MULTILINE)
+_FULL = re.compile(r"^(?!\S+\.go:\d).*(?:no space left on device|disk quota exceeded)$", re.MULTILINE | re.IGNORECASE)
+
+
+def hindrance(code: int, output: str) -> Literal["killed", "full"] | None:
+    """Why a failed build says nothing about the sources: somebody ended it or a tool of it, or a disk is full.
+
+    Args:
+        code: its exit code, negative for a signal.
+    """
+    if not code:
+        return None
+    if _FULL.search(output):
+        return "full"
+    return "killed" if code < 0 or _KILLED.search(output) else None
+
+
+HINDRANCES = {
+    "killed": "the build was killed from outside (out of memory?)",
+    "full": "no space left on device: free some, and it is built again",
+}
 
 
 def summary(problems: Sequence[Problem]) -> str:

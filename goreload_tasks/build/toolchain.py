@@ -116,7 +116,7 @@ async def plan(
     if target is None:
         target = await _target(service, root, where, pattern, [go, "list", *words], env, run)
         _keep(memory, question, target)
-    return Plan(go, target.cwd, target.path, tuple(words), tags, env), target
+    return Plan(go, target.cwd, target.path, tuple(words), tags, env, service.settings.build.nice), target
 
 
 def _recalled(memory: str, question: str) -> Target | None:
@@ -134,10 +134,14 @@ def _keep(memory: str, question: str, target: Target) -> None:
     if not memory:
         return
     # Only in a folder of ours that is there already: to ask where something is makes nothing.
+    fresh = f"{memory}.new"
     with contextlib.suppress(OSError):
-        with open(f"{memory}.new", "w", encoding="utf-8", opener=lambda name, how: os.open(name, how, 0o600)) as file:
-            json.dump({"question": question, "target": [target.folder, target.path, target.cwd]}, file)
-        os.replace(f"{memory}.new", memory)
+        try:
+            with open(fresh, "w", encoding="utf-8", opener=lambda name, how: os.open(name, how, 0o600)) as file:
+                json.dump({"question": question, "target": [target.folder, target.path, target.cwd]}, file)
+            os.replace(fresh, memory)
+        except OSError:
+            os.unlink(fresh)  # half written: the disk is full
 
 
 def _place(service: Service, root: str) -> tuple[str, str]:

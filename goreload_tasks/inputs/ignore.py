@@ -344,13 +344,19 @@ class Ignore:
         return any(reason.ignored for reason in steps if reason)
 
     def walk(self) -> Iterator[tuple[str, list[str]]]:
-        """Each folder from the root down that is not ignored, with its files that are not; no link to a folder."""
+        """Each folder from the root down that is not ignored, with its files that are not; no link to a folder.
+
+        One that may not be read is there, with no files.
+        """
         left = [self._root]
         while left:
             folder = left.pop()
             try:
                 entries = list(os.scandir(folder))
-            except OSError:  # unreadable, or just gone
+            except PermissionError:  # its names come when it can be read
+                yield folder, []
+                continue
+            except OSError:  # just gone
                 continue
             files = []
             for entry in entries:

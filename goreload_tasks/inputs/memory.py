@@ -75,9 +75,12 @@ def save(path: str, question: str, inputs: Inputs, entries: Mapping[str, Entry])
     }
     with contextlib.suppress(OSError):
         file, scratch = tempfile.mkstemp(dir=os.path.dirname(path), prefix="listing-")
-        with os.fdopen(file, "w", encoding="utf-8", errors="surrogateescape") as stream:
-            json.dump(said, stream, ensure_ascii=False)
-        os.replace(scratch, path)
+        try:
+            with os.fdopen(file, "w", encoding="utf-8", errors="surrogateescape") as stream:
+                json.dump(said, stream, ensure_ascii=False)
+            os.replace(scratch, path)
+        except OSError:
+            os.unlink(scratch)  # half written: the disk is full
 
 
 def load(path: str, question: str) -> tuple[Inputs, dict[str, Entry]] | None:

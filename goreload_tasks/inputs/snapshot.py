@@ -203,7 +203,7 @@ class Snapshot:
         """The names that came or went in a folder, read again only when it was written, and whether it is another."""
         try:
             status = os.stat(folder)
-            stamp = (status.st_mtime_ns, status.st_ino, time.time_ns())
+            stamp = (status.st_ctime_ns, status.st_ino, time.time_ns())  # not mtime: it may have become readable
         except (OSError, ValueError):
             stamp = (0, 0, 0)
         before = self._folders.get(folder)

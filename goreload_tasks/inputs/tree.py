@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import time
@@ -18,6 +19,7 @@ from goreload_tasks.inputs.golist import Listing, command, embed_folders, embeds
 from goreload_tasks.inputs.headers import unseen
 from goreload_tasks.inputs.ignore import Ignore, Patterns, repository
 from goreload_tasks.inputs.snapshot import COARSE_NS, Snapshot, upwards
+from goreload_tasks.inputs.spelling import LOST_IN_JSON, spelled
 from goreload_tasks.inputs.verdict import Inputs, Verdict, explain
 from goreload_tasks.settings import Settings
 from goreload_tasks.settings.schema import Rule
@@ -82,6 +84,12 @@ class Tree:
 
     def _matters(self, path: str) -> bool:
         return path in self.inputs.files or path in self._links or self._may_come(path)
+
+    def holds(self, folder: str) -> bool:
+        """Are inputs in this folder itself, or may they come there?"""
+        inputs = self.inputs
+        places = inputs.packages | inputs.scanned | inputs.wanted
+        return folder in places or any(os.path.dirname(path) == folder for path in inputs.files)
 
     def look(self, window: Window, paths: Sequence[str] = ()) -> Finding:
         """Compare the inputs with what they were.
@@ -228,11 +236,16 @@ class Tree:
             since: when the newest build began, in ns; an input written after that may be news to it.
 
         Raises:
-            OSError: the go command cannot be started.
+            OSError: the go command cannot be started, or is killed again and again.
         """
         before = self.folders
         came, self._came = self._came, ()
-        listing, inputs = await self._listed()
+        try:
+            listing, inputs = await self._listed()
+        except OSError:
+            self._came = came + self._came
+            self._settle_places()  # what is missing may come back in a folder that is not watched yet
+            raise
         headers = await asyncio.to_thread(unseen, listing)
         strange = frozenset[str]().union(*headers.values())
         # The first build cannot know of them, and what the go command has cached may be stale already.
@@ -272,10 +285,12 @@ class Tree:
             return Listing(), Inputs()
         names = ("GOMOD", "GOWORK", "GOENV", "GOMODCACHE")
         (code, out, err), (_, known, _) = await asyncio.gather(
-            self._capture(command(plan.go, plan.flags, [plan.package]), plan.cwd, plan.env),
-            self._capture([plan.go, "env", "-json", *names], plan.cwd, plan.env),
+            self._unkilled(command(plan.go, plan.flags, [plan.package]), plan),
+            self._unkilled([plan.go, "env", "-json", *names], plan),
         )
         listing = parse(code, out, err, json.loads(known or b"{}"), plan.flags, plan.cwd)
+        if LOST_IN_JSON in out + known:
+            listing = await asyncio.to_thread(spelled, listing)
         packages = listing.packages.values()
         build = listing.extra.union(*(package.files for package in packages))
         left_out = frozenset[str]().union(*(package.left_out for package in packages))
@@ -286,6 +301,14 @@ class Tree:
             left_out = (left_out | before.left_out) - build
             embedding = tuple(dict.fromkeys(embedding + before.embeds))
         return listing, Inputs(build, left_out, packages=folders, embeds=embedding)
+
+    async def _unkilled(self, argv: Sequence[str], plan: Plan) -> tuple[int, bytes, bytes]:
+        """What a command says; once more if somebody ends it before its time."""
+        for _ in range(2):
+            code, out, err = await self._capture(argv, plan.cwd, plan.env)
+            if code >= 0:
+                return code, out, err
+        raise InterruptedError(errno.EINTR, "killed from outside", " ".join(argv[:2]))
 
     async def _scanned(self) -> tuple[dict[str, Rule], frozenset[str], frozenset[str]]:
         """The files that rules select, the folders looked into, and the ignore files that decided."""

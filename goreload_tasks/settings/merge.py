@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from goreload_tasks.errors import GoreloadError
-from goreload_tasks.settings.schema import DEBOUNCE, PLANNED, Duration, Port, Settings, Word, duration
+from goreload_tasks.settings.schema import DEBOUNCE, PLANNED, Duration, Nice, Port, Settings, Word, duration
 
 VARIABLES = "GORELOAD_* variables"
 """The layer of variables; a complaint names the one that it is about."""
@@ -262,6 +262,11 @@ def _port(value: object) -> int:
     return number if 1 <= number <= 65535 else _refuse(value)
 
 
+def _nice(value: object) -> int:
+    number = _whole(value)
+    return number if number <= 19 else _refuse(value)
+
+
 def _seconds(value: object) -> Duration:
     return (
         duration(value)
@@ -278,5 +283,6 @@ _LEAVES: Mapping[Any, tuple[Callable[[object], object], str]] = {
     int: (_whole, "a whole number, 0 or more"),
     float: (_number, "a number, 0 or more"),
     Port: (_port, "a port from 1 to 65535"),
+    Nice: (_nice, "a whole number from 0 to 19"),
     Duration: (_seconds, "a duration such as 150ms, 2s or 1m30s"),
 }

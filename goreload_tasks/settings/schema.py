@@ -16,6 +16,9 @@ Port = NewType("Port", int)
 DEBOUNCE = {"reload": Duration(0.15), "dev": Duration(0.3), "large": Duration(0.6)}
 """Names for the usual quiet windows."""
 
+Nice = NewType("Nice", int)
+"""How far a process stands back for others, 0 to 19 (nice(1))."""
+
 Word = NewType("Word", str)
 """One word of a command line; a whole text is split into words as a shell would."""
 
@@ -35,10 +38,14 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Build:
+    """How a binary is made. parallel: most builds at once, over all services; 0: no limit."""
+
     tags: tuple[str, ...] = ()
     flags: tuple[Word, ...] = ()
     ldflags: str = ""
     fast: Tristate = "auto"
+    nice: Nice = Nice(0)
+    parallel: int = 0
 
 
 @dataclass(frozen=True, slots=True)

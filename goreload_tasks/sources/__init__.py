@@ -11,6 +11,9 @@ class Source(Protocol):
     exact: bool
     """`read` tells every save that returned before it."""
 
+    refused: frozenset[str]
+    """Folders that are there but may not be watched, at the last `watch`."""
+
     def watch(self, folders: frozenset[str]) -> None:
         """Watch exactly these folders from now on, not what is below them."""
 
@@ -25,6 +28,7 @@ class Nothing:
     """No source: whoever has this looks by itself, at a beat."""
 
     exact = False
+    refused: frozenset[str] = frozenset()
 
     def watch(self, folders: frozenset[str]) -> None:
         """Nothing is watched."""

@@ -35,6 +35,7 @@ class Watcher:
     exact = False
 
     def __init__(self, hint: Callable[[Iterable[str]], None]) -> None:
+        self.refused: frozenset[str] = frozenset()
         self._hint = hint
         self._stop: threading.Event | None = None
         self._thread: threading.Thread | None = None
@@ -51,6 +52,7 @@ class Watcher:
         seen = {folder: identity for folder in folders if (identity := _identity(folder))}
         if seen == self._seen:
             return
+        self.refused = frozenset()
         notify = self._notify(seen)
         stop = threading.Event()
         thread = threading.Thread(target=self._run, args=(notify, stop), name="watcher", daemon=True)
@@ -81,6 +83,7 @@ class Watcher:
                 if unreadable is None:
                     raise GoreloadError(f"cannot watch: {error}; make the folder readable or ignore it") from None
                 left.remove(unreadable)
+                self.refused |= {unreadable}
             except (OSError, WatchfilesRustInternalError) as error:
                 raise GoreloadError(
                     f"cannot watch {len(left)} folders: {error}; raise fs.inotify.max_user_watches and "
