@@ -549,17 +549,18 @@ def test_build_that_is_killed_is_no_compile_error_and_is_tried_once_more(
         write(project, {"invoke.yaml": f"goreload: {{build: {{flags: [-toolexec={tool}]}}}}\n"})
     dev, url = started(driver, project, env=env)
     answers(url, "one")
+    two, three = (f"{word} {time.time_ns()}" for word in ("two", "three"))  # what is cached is not compiled
     flags[0].touch()
-    (project / "answer.go").write_text(answer("two"))
+    (project / "answer.go").write_text(answer(two))
     dev.line(r"the build was killed from outside \(out of memory\?\); it is built again")
-    answers(url, "two")
+    answers(url, two)
     assert not lines(dev, "error")
     for flag in flags:
         flag.touch()
-    (project / "answer.go").write_text(answer("three"))
+    (project / "answer.go").write_text(answer(three))
     dev.line(r"^the build was killed from outside \(out of memory\?\)$")
     dev.line("answer.go -> 1 error, .*; the old program still runs")
-    assert get(url) == "two"
+    assert get(url) == two
     assert not lines(dev, r"signal: killed|answer\.go:\d")
     (project / "answer.go").write_text(answer("four"))
     answers(url, "four")
