@@ -36,6 +36,9 @@ ROOM = 1024 * 1024
 ROOM_BEAT = 1.0
 """Seconds between two looks at a full disk."""
 
+LIST_BEAT = 2.0
+"""Seconds after which a listing that could not be asked for is asked for again."""
+
 SELF_WRITES = 10
 """Times that a rule may call for itself by what it writes, as a formatter does, before that is called a loop."""
 
@@ -93,6 +96,7 @@ class Service:
         self._elsewhere: int | None = None
         self._opened = False
         self._waits_for = ""
+        self._unlisted = False  # the newest listing could not be asked for
         self._missed = False  # the newest launch could not start
         self._window = (time.time_ns(), 0)
 
@@ -146,8 +150,20 @@ class Service:
         try:
             await self.tree.list(lambda: self._window[0])
         except OSError as error:
-            self._listed = False  # asked for again after the next reload
-            self._report.warn("list", f"cannot list the inputs: {error.strerror}: {error.filename}")
+            if not self._unlisted:
+                why = f"cannot list the inputs: {error.strerror}: {error.filename}"
+                self._report.warn("list", f"{why}; tried again every {LIST_BEAT:.0f} s")
+            self._unlisted = True
+            self._start(self._list_later())
+        else:
+            if self._unlisted:  # nor could it be built
+                self._unlisted = False
+                self._report.about(["go"])
+                self.handle(cycle.Changed("rebuild"))
+
+    async def _list_later(self) -> None:
+        await asyncio.sleep(LIST_BEAT)
+        self._relist()
 
     def listed(self, again: bool) -> bool:
         """The new inputs are watched: look for what happened before. True: list them again.

@@ -17,6 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from goreload_tasks.build import toolchain
+from goreload_tasks.inputs import memory
+from goreload_tasks.inputs.snapshot import Entry, Stamp
+from goreload_tasks.inputs.verdict import Inputs
 from tests.driver import BIN, DEADLINE, Driver, Task, alive, answer, free_port, get, server, until, write
 from tests.sources.test_sources import NAMESPACE, needs_namespace
 
@@ -487,6 +491,18 @@ def test_dev_on_a_full_disk_says_so_and_leaves_nothing_that_hinders_the_next(sma
     assert not (small / ".goreload").exists()
 
 
+@LINUX
+def test_what_is_kept_for_the_next_start_is_whole_or_not_there(small: Path) -> None:
+    fill(small / "filler")
+    entries = {str(small / "a.go"): Entry(Stamp(1, 2, 3, 4), True, b"x" * 16)}
+    memory.save(str(small / "listing.json"), "question", Inputs(), entries)
+    toolchain._keep(str(small / "target.json"), "question", toolchain.Target("/a", "b", "/a"))
+    assert [path.name for path in small.iterdir()] == ["filler"]
+    (small / "filler").unlink()
+    memory.save(str(small / "listing.json"), "question", Inputs(), entries)
+    assert memory.load(str(small / "listing.json"), "question") == (Inputs(), entries)
+
+
 def test_removed_folder_of_ours_is_made_anew_and_nobody_else_comes_in(project: Path, driver: Driver) -> None:
     server(project)
     dev, url = started(driver, project)
@@ -577,27 +593,35 @@ def test_go_that_disappears_and_comes_back(project: Path, driver: Driver) -> Non
     dev.line("-> 1 error, .*; the old program still runs")
     assert get(url) == "one"
     go.with_name("gone").rename(go)
+    answers(url, "two")
     (project / "new" / "new.go").write_text(says("new", "three"))
-    with (project / "answer.go").open("a") as file:
-        file.write("// again\n")
     answers(url, "three")
-    (project / "new" / "new.go").write_text(says("new", "four"))
-    answers(url, "four")
+    assert len(lines(dev, "cannot list the inputs: No such file or directory: .*/go; tried again every")) == 1
     assert "Traceback" not in dev.text
 
 
 def test_listing_that_is_killed_is_asked_for_again(project: Path, driver: Driver) -> None:
     server(project)
-    flag = project.parent / "flag"
-    kill = f'case "$*" in *-deps*) rm {flag} 2>/dev/null && kill -9 $$ ;; esac'
-    _, url = started(driver, project, env=go_first(project, f'{kill}\nexec "$GO" "$@"'))
+    flags = [project.parent / name for name in ("once", "again")]
+    kill = (
+        f'case "$*" in *-deps*) for flag in {flags[0]} {flags[1]}; do rm $flag 2>/dev/null && kill -9 $$; done ;; esac'
+    )
+    dev, url = started(driver, project, env=go_first(project, f'{kill}\nexec "$GO" "$@"'))
     answers(url, "one")
-    flag.touch()
+    flags[0].touch()
     reading(project, new="two")
     answers(url, "two")
     (project / "new" / "new.go").write_text(says("new", "three"))
     answers(url, "three")
-    assert not flag.exists()
+    assert not flags[0].exists()
+    assert not lines(dev, "cannot list")
+    for flag in flags:
+        flag.touch()
+    reading(project, other="four")
+    dev.line("cannot list the inputs: killed from outside: .*go list")
+    answers(url, "four")
+    (project / "other" / "other.go").write_text(says("other", "five"))
+    answers(url, "five")
 
 
 def test_binary_that_was_removed_is_built_again_for_a_restart(project: Path, driver: Driver) -> None:
