@@ -164,14 +164,6 @@ class Store:
         except OSError as error:
             raise unwritable(self._scratch, error) from None
 
-    def restore(self, scratch: str) -> None:
-        """Make again what somebody removed under us; where that cannot be, the go command says why."""
-        if not os.path.isdir(scratch):
-            with contextlib.suppress(GoreloadError, OSError):
-                self.make()
-                _make(os.path.dirname(scratch))
-                _make(scratch)
-
     def empty(self) -> None:
         """Remove what an earlier run left. Call with the lock held: binaries and scratch folders are nobody's then."""
         folder = os.path.join(self.folder, "bin")

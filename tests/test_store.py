@@ -71,10 +71,3 @@ def test_scratch_of_a_process_that_lives_is_kept_and_that_of_a_recycled_pid_is_n
 
 
 @pytest.mark.usefixtures("umask")
-def test_what_somebody_removed_is_made_again_its_owners_alone(project: Path) -> None:
-    store = Store(str(project), "app")
-    with store.scratch() as scratch:
-        before = modes(project)
-        shutil.rmtree(project / ".goreload")
-        store.restore(scratch)
-        assert modes(project) == before
