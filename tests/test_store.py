@@ -70,4 +70,3 @@ def test_scratch_of_a_process_that_lives_is_kept_and_that_of_a_recycled_pid_is_n
         assert not list(tmp.iterdir())
 
 
-@pytest.mark.usefixtures("umask")
