@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -11,6 +12,8 @@ from typing import Protocol
 from goreload_tasks.app import readiness
 from goreload_tasks.app.process import Group, spawn
 from goreload_tasks.app.readiness import Place
+from goreload_tasks.inputs.snapshot import COARSE_NS
+from goreload_tasks.loops import Write
 from goreload_tasks.report import Report
 from goreload_tasks.work import App
 
@@ -55,6 +58,8 @@ class Launch:
         self._known = known
         self._wanted = 0
         self.since = time.monotonic()
+        self._began_ns = time.time_ns()
+        self._ready: tuple[int, int, int] | None = None  # when it served, in ns, and what it had written by then
         self._app = app
         self._report = report
         self._sink = sink
@@ -120,6 +125,24 @@ class Launch:
             await readiness.accepts(self._group.pid, patience, self._app.settings.serve.port) if self._group else None
         )
 
+    def write(self, path: str) -> Write | None:
+        """A change of a file as one that this run may have made; None: it cannot have."""
+        try:
+            status = os.stat(path)
+        except (OSError, ValueError):
+            return None
+        at = max(status.st_mtime_ns, status.st_ctime_ns)
+        if at < self._began_ns - COARSE_NS:
+            return None
+        beyond, pages = self._group.written() if self._group else (status.st_size, 0)  # it has only just been spawned
+        if self._ready is None:
+            wrote = beyond
+        elif at <= self._ready[0]:
+            wrote = self._ready[1]
+        else:  # what it answers is no file
+            wrote = pages - self._ready[2]
+        return Write(self.number, (at - self._began_ns) / 1e9, status.st_size, wrote)
+
     def drain(self) -> None:
         """Pass on what it has printed up to now."""
         if self._group:
@@ -179,6 +202,7 @@ class Launch:
                 await readiness.answers(self.place, serve.ready)
         finally:
             slow.cancel()
+        self._ready = (time.time_ns(), *group.written())
         await ready()
 
     def _slow(self) -> None:

@@ -6,13 +6,14 @@ import asyncio
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, assert_never
 
 from colorama import Fore
 
-from goreload_tasks import cycle
+from goreload_tasks import cycle, loops
 from goreload_tasks.app import panic, readiness
 from goreload_tasks.build.builder import Job, Result, same_file
 from goreload_tasks.build.diagnostics import HINDRANCES, Problem
@@ -20,6 +21,7 @@ from goreload_tasks.console import Console, took
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.gateway.front import Front
 from goreload_tasks.gateway.gate import Crashed, Failed, Held, Open, State
+from goreload_tasks.inputs.snapshot import COARSE_NS
 from goreload_tasks.inputs.tree import Tree
 from goreload_tasks.launch import Launch
 from goreload_tasks.report import Report, exit_name
@@ -39,16 +41,25 @@ ROOM_BEAT = 1.0
 LIST_BEAT = 2.0
 """Seconds after which a listing that could not be asked for is asked for again."""
 
-SELF_WRITES = 10
-"""Times that a rule may call for itself by what it writes, as a formatter does, before that is called a loop."""
-
 
 @dataclass(slots=True)
 class Flight:
-    """A rule's command under way; `again`: how many times in a row its own run called for it."""
+    """A rule's command under way: the number of this run, and when it began, in ns of the wall clock."""
 
     job: Job
-    again: int
+    run: int
+    began_ns: int
+
+    def write(self, path: str) -> loops.Write | None:
+        """A change of a file as one that this run may have made; None: it cannot have. Its bytes are not known."""
+        try:
+            status = os.stat(path)
+        except (OSError, ValueError):
+            return None
+        at = max(status.st_mtime_ns, status.st_ctime_ns)
+        if at < self.began_ns - COARSE_NS:
+            return None
+        return loops.Write(self.run, (at - self.began_ns) / 1e9, status.st_size, status.st_size)
 
 
 class Service:
@@ -93,6 +104,9 @@ class Service:
         self._listing = False
         self._rules: dict[Rule, Flight] = {}
         self._refused: dict[Rule, tuple[Result, tuple[str, ...]]] = {}
+        self._runs: Counter[Rule] = Counter()
+        self._trails: dict[tuple[str, str], loops.Trail] = {}  # writer and file
+        self._still: dict[str, asyncio.TimerHandle] = {}
         self._elsewhere: int | None = None
         self._opened = False
         self._waits_for = ""
@@ -222,30 +236,63 @@ class Service:
             return False
         finding = self.tree.look(self._window, paths)
         for rule, files in finding.rules.items():
-            self._begin_rule(rule, files)
+            if called := self._without_loops(files):
+                self._begin_rule(rule, called)
         if finding.verdict == "refresh":
             self._report.refresh(finding.files, self._front is not None)
             if self._front:
                 self._front.refresh(finding.files)
-        elif finding.verdict:
-            self._report.about(finding.files)
+        elif finding.verdict and (files := self._without_loops(finding.files)):
+            self._report.about(files)
             self.handle(cycle.Changed(finding.verdict))
         if finding.relist:  # until it is known what the new names mean, nothing is known to be up to date
             self._listing = True
             self._show()
         return finding.relist
 
+    def _without_loops(self, files: tuple[str, ...]) -> tuple[str, ...]:
+        """The files that changed, without those that the app writes at each of its starts."""
+        launch = self._launches.get(self.state.app.launch) if self.state.app else None
+        if launch is None:
+            return files
+        return tuple(file for file in files if self._counts("the app", file, launch.write(self.tree.path(file))))
+
+    def _counts(self, writer: str, file: str, write: loops.Write | None) -> bool:
+        """Does a change count? Not that of a file which its writer, one of ours, writes again and again."""
+        key = writer, file
+        trail, verdict = loops.step(self._trails.pop(key, None), write, time.monotonic())
+        if trail:
+            self._trails[key] = trail
+        if verdict == "named":
+            text = (
+                f"{file} is written at each start by {writer}: it is ignored until it stands still for "
+                f"{loops.STILL:.0f} s; `watch.ignore` takes it out for good"
+                if writer == "the app"
+                else f"{writer} writes {file}, which calls for {writer}: it is not run again for that"
+            )
+            self._report.warn("loop", text, writer=writer, file=file)
+        if timer := self._still.pop(file, None):
+            timer.cancel()
+        if trail and trail.owed:
+            self._still[file] = asyncio.get_running_loop().call_later(loops.STILL, self._stands_still, file)
+        return verdict == "counts"
+
+    def _stands_still(self, file: str) -> None:
+        """What was kept back of a file that was ignored counts now, whoever wrote it."""
+        del self._still[file]
+        self._report.about([file])
+        self._tell(cycle.Changed("rebuild"))
+        self._tell(cycle.Changed("restart"))
+
     def _begin_rule(self, rule: Rule, files: tuple[str, ...]) -> None:
         """Run a rule's command; one that is under way is cancelled, since it may have read what was there before."""
-        under_way = self._rules.get(rule)
-        again = under_way.again + 1 if under_way else 0
-        if again >= SELF_WRITES:
-            text = f"{rule.name} writes {files[0]}, which calls for {rule.name}: it is not run again for that"
-            self._console.say("loop", self._console.paint(text, Fore.YELLOW), self.name, rule=rule.name, file=files[0])
-            return
-        if under_way:
+        if under_way := self._rules.get(rule):
+            count = [self._counts(rule.name, file, under_way.write(self.tree.path(file))) for file in files]
+            if not any(count):
+                return
             under_way.job.cancel()
-        self._rules[rule] = flight = Flight(self._command(rule), again)
+        self._runs[rule] += 1
+        self._rules[rule] = flight = Flight(self._command(rule), self._runs[rule], time.time_ns())
         self._start(self._run_rule(rule, flight, files))
         self._show()
 

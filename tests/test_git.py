@@ -41,21 +41,18 @@ def commit(folder: Path, files: dict[str, str], message: str = "more") -> None:
 
 
 def repository(project: Path) -> None:
-    """A small server under git, its port the proxy's."""
+    """A small server under git."""
     server(project)
-    write(
-        project,
-        {
-            ".gitignore": ".goreload/\n__pycache__/\n",
-            "invoke.yaml": f"goreload: {{serve: {{port: {free_port()}}}}}\n",
-        },
-    )
+    write(project, {".gitignore": ".goreload/\n__pycache__/\n"})
     git(project, "init", "-q", "-b", "main")
     commit(project, {"extra.go": 'package main\n\nconst extra = "."\n'})
 
 
 class Served(Counted):
     """`dev` behind its own port: what a request finds at once is what counts."""
+
+    def __init__(self, project: Path, driver: Driver) -> None:
+        super().__init__(project, driver, free_port())
 
     def says(self) -> tuple[int, str]:
         """The answer to a request made now."""

@@ -15,14 +15,15 @@ from tests.driver import Driver, Task, alive, answer, get, server, until, write
 class Counted:
     """`dev` on a project, with the real builds it starts counted."""
 
-    def __init__(self, project: Path, driver: Driver) -> None:
+    def __init__(self, project: Path, driver: Driver, port: int | None = None) -> None:
         go = shutil.which("go")
         shim = project.parent / "shim"
         self.log = project.parent / "builds"
         write(shim, {"go": f'#!/bin/sh\n[ "$1" = build ] && echo "$@" >> {self.log}\nexec {go} "$@"\n'})
         (shim / "go").chmod(0o755)
         self.project = project
-        self.dev: Task = driver.start(project, "dev", env={"PATH": f"{shim}:{os.environ['PATH']}"})
+        env = {"PATH": f"{shim}:{os.environ['PATH']}", **({"GORELOAD_SERVE_PORT": str(port)} if port else {})}
+        self.dev: Task = driver.start(project, "dev", env=env)
         self.url = self.dev.url()
 
     @property

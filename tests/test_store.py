@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,5 +67,3 @@ def test_scratch_of_a_process_that_lives_is_kept_and_that_of_a_recycled_pid_is_n
     with store.lock():
         store.empty()
         assert not list(tmp.iterdir())
-
-

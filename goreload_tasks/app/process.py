@@ -127,6 +127,15 @@ class Group:
         """Pass on what it has printed up to now."""
         self._reader.drain()
 
+    def written(self) -> tuple[int, int]:
+        """What its leader and those below it wrote up to now, at most: bytes beyond what we have read of it, and bytes
+        of file pages, where the file system counts them (proc(5), /proc/PID/io). Zeros where nobody says so.
+        """
+        self.drain()
+        # The leader last: it takes over what a child wrote when the child ends.
+        counted = [_counters(pid) for pid in (*strays.tree(self.pid).keys() - {self.pid}, self.pid)]
+        return sum(bytes_ for bytes_, _ in counted) - self._reader.taken, sum(pages for _, pages in counted)
+
     def signal(self, number: signal.Signals) -> bool:
         """Signal the whole group; SIGKILL, also who is known to have left it. False: nobody is left in the group."""
         if number == signal.SIGKILL:
@@ -143,6 +152,16 @@ class Group:
         return True
 
 
+def _counters(pid: int) -> tuple[int, int]:
+    """Bytes that a process wrote to anything, and bytes of file pages that it made dirty."""
+    try:
+        with open(f"/proc/{pid}/io", encoding="ascii") as file:
+            said = dict(line.split(": ") for line in file)
+    except OSError:
+        return 0, 0
+    return int(said["wchar"]), int(said["write_bytes"])
+
+
 def _in_group(process: psutil.Process, group: int) -> bool:
     import psutil
 
@@ -156,6 +175,7 @@ class _Reader:
 
     def __init__(self, fd: int, sink: Callable[[bytes], None], partial: bool) -> None:
         self.lines = Lines()
+        self.taken = 0  # bytes
         self._fd = fd
         self._sink = sink
         self._partial = partial
@@ -175,6 +195,7 @@ class _Reader:
         if not block:
             self.close()
             return False
+        self.taken += len(block)
         self._sink(self.lines.feed(block))
         if self._flush:
             self._flush.cancel()

@@ -209,6 +209,10 @@ class Tree:
         short = os.path.relpath(path, self._root)
         return path if short.startswith("..") else short
 
+    def path(self, short: str) -> str:
+        """The path of a file as a finding names it."""
+        return os.path.join(self._root, short)
+
     # Finding out what the inputs are.
 
     def recall(self, since: int) -> bool:
