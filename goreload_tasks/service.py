@@ -131,8 +131,8 @@ class Service:
         """
         self._tell, self._start, self._relist, self._git_works = tell, start, relist, git_works
         self.handle(cycle.Tick())
-        self._listed = not self.tree.recall(self._window[0])
-        if self._listed:
+        self._listed = self._listing = not self.tree.recall(self._window[0])
+        if self._listed:  # until then nobody watches all that may matter
             relist()
 
     async def open(self, catch_up: Callable[[], Awaitable[None] | None]) -> None:

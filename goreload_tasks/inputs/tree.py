@@ -18,7 +18,7 @@ from goreload_tasks.inputs import memory
 from goreload_tasks.inputs.golist import Listing, command, embed_folders, embeds, may_be_source, parse
 from goreload_tasks.inputs.headers import unseen
 from goreload_tasks.inputs.ignore import Ignore, Patterns, repository
-from goreload_tasks.inputs.snapshot import COARSE_NS, Snapshot, upwards
+from goreload_tasks.inputs.snapshot import ABSENT, COARSE_NS, Entry, Snapshot, upwards
 from goreload_tasks.inputs.spelling import LOST_IN_JSON, spelled
 from goreload_tasks.inputs.verdict import Inputs, Verdict, explain
 from goreload_tasks.settings import Settings
@@ -216,14 +216,23 @@ class Tree:
     # Finding out what the inputs are.
 
     def recall(self, since: int) -> bool:
-        """Take up what the last run knew, until `list` has asked anew. False: it knew nothing of use."""
+        """Take up what the last run knew, until `list` has asked anew.
+
+        False: it knew nothing, or other files may be in the build by now. Where those are nobody watches yet.
+        """
         found = memory.load(self._memory, memory.key(self._plan)) if self._plan and self._memory else None
         if found is None:
             return False
         self.inputs, before = found
-        self._appeared += self._snapshot.adopt(self._snapshot.prime(self.inputs.files, before), since)
+        entries = self._snapshot.prime(self.inputs.files, before)
+        self._appeared += self._snapshot.adopt(entries, since)
         self._settle_places()
-        return True
+        return not any(_differs(path, entry, before.get(path, ABSENT)) for path, entry in entries.items()) and not any(
+            path not in entries and path not in self._above and self._may_come(path)
+            for folder in self.folders
+            for name in self._snapshot.names(folder)
+            for path in (os.path.join(folder, name),)
+        )
 
     def _settle_places(self) -> None:
         """Where to watch, and which folders above would take an input with them."""
@@ -369,6 +378,13 @@ def _rules(settings: Settings, alone: bool) -> list[tuple[Rule, Patterns]]:
         included = Rule("watch.include", then="rebuild" if alone else "restart")
         found.append((included, Patterns(include, "watch.include", strict=True)))
     return found
+
+
+def _differs(path: str, now: Entry, before: Entry) -> bool:
+    """May a file that is another now put other files into the build?"""
+    if path.endswith(".go"):
+        return now.shape != before.shape
+    return os.path.basename(path) in ("go.mod", "go.work", "modules.txt") and now.digest != before.digest
 
 
 def _links(files: Iterable[str]) -> dict[str, str]:

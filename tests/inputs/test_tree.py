@@ -450,6 +450,33 @@ def test_second_start_knows_the_inputs_before_it_has_asked(tmp_path: Path) -> No
     assert third.look((0, 1)).verdict is None, "what was edited before the start, the first build reads"
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "known"),
+    [
+        ("main.go", "package main\n\nfunc main() { println(1) }\n", True),
+        ("notes.txt", "a note", True),
+        ("main_test.go", "package main\n", True),
+        ("main.go", 'package main\n\nimport _ "example.com/app/x"\n\nfunc main() {}\n', False),
+        ("more.go", "package main\n", False),
+        ("go.mod", "module example.com/app\n\ngo 1.23\n\nreplace example.com/x => ../x\n", False),
+        ("more.go", None, False),
+    ],
+)
+def test_second_start_asks_first_when_other_files_may_be_in_the_build(
+    tmp_path: Path, name: str, text: str | None, known: bool
+) -> None:
+    root = tmp_path / "app"
+    files = {"go.mod": "module example.com/app\n\ngo 1.23\n", "main.go": "package main\n\nfunc main() {}\n"}
+    write(root, files if text else {**files, name: "package main\n"})
+    go = Go(root, [], {})
+    asyncio.run(remembered(go).list(time.time_ns))
+    if text:
+        write(root, {name: text})
+    else:
+        (root / name).unlink()
+    assert remembered(go).recall(time.time_ns()) is known
+
+
 @pytest.mark.parametrize("env", [{"GOFLAGS": "-tags=x"}, {"CGO_ENABLED": "0"}, {"GOARCH": "arm64"}, {"GOENV": "off"}])
 def test_other_settings_of_the_go_command_are_another_question(tmp_path: Path, env: dict[str, str]) -> None:
     root = tmp_path / "app"
