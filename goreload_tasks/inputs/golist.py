@@ -208,15 +208,39 @@ def embeds(patterns: Iterable[str], relative: str) -> bool:
     A folder that matches is taken with all below it but names that begin with a dot or an underscore; `all:` takes
     those too (package embed).
     """
+    return any(embedded_by(pattern, relative) is not None for pattern in patterns)
+
+
+def embedded_by(pattern: str, relative: str) -> str | None:
+    """What the pattern matches in full: the path itself, or the folder with which it is taken; None: it is not."""
+    wanted = steps(pattern)
     parts = relative.split("/")
-    for pattern in patterns:
-        rest = pattern.removeprefix("all:")
-        depth = 0 if rest == "." else rest.count("/") + 1
-        if len(parts) < depth or not re.fullmatch(_glob("" if rest == "." else rest), "/".join(parts[:depth])):
-            continue
-        if pattern.startswith("all:") or not any(part.startswith((".", "_")) for part in parts[depth:]):
-            return True
-    return False
+    if len(parts) < len(wanted) or not all(map(matches, wanted, parts)):
+        return None
+    below = parts[len(wanted) :]
+    if not pattern.startswith("all:") and any(part.startswith((".", "_")) for part in below):
+        return None
+    return "/".join(parts[: len(wanted)])
+
+
+def leads(patterns: Iterable[str], relative: str) -> bool:
+    """Could something in this folder be what a pattern matches?"""
+    parts = relative.split("/")
+    return any(len(parts) < len(wanted) and all(map(matches, wanted, parts)) for wanted in map(steps, patterns))
+
+
+def steps(pattern: str) -> list[str]:
+    """A `//go:embed` pattern as one pattern for each step down from the package's folder."""
+    rest = pattern.removeprefix("all:")
+    return [] if rest == "." else rest.split("/")
+
+
+def matches(step: str, name: str) -> bool:
+    """Does one step of a pattern match a name?"""
+    try:
+        return re.fullmatch(_glob(step), name) is not None
+    except re.error:  # `[z-a]`: to the go command it matches nothing
+        return False
 
 
 def embed_folders(patterns: Iterable[str], folder: str) -> frozenset[str]:

@@ -15,7 +15,17 @@ from goreload_tasks.app.process import Capture
 from goreload_tasks.build.command import Plan
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.inputs import memory
-from goreload_tasks.inputs.golist import Listing, command, embed_folders, embeds, may_be_source, parse
+from goreload_tasks.inputs.golist import (
+    Listing,
+    command,
+    embed_folders,
+    embeds,
+    leads,
+    matches,
+    may_be_source,
+    parse,
+    steps,
+)
 from goreload_tasks.inputs.headers import unseen
 from goreload_tasks.inputs.ignore import Ignore, Patterns, repository
 from goreload_tasks.inputs.snapshot import ABSENT, COARSE_NS, Entry, Snapshot, upwards
@@ -160,7 +170,7 @@ class Tree:
     # What a name that came or went may mean.
 
     def _may_come(self, path: str) -> bool:
-        return self._builds(path) or self._selected(path) is not None or self._scannable(path)
+        return self._builds(path) or self._selected(path) is not None or self._scannable(path) or self._leads(path)
 
     def _builds(self, path: str) -> bool:
         """May it decide which files are in the build?"""
@@ -174,6 +184,15 @@ class Tree:
     def _embedded(self, path: str) -> bool:
         return any(
             path.startswith(folder + os.sep) and embeds(patterns, os.path.relpath(path, folder).replace(os.sep, "/"))
+            for folder, patterns in self.inputs.embeds
+        )
+
+    def _leads(self, path: str) -> bool:
+        """Is it a folder in which something could be embedded?"""
+        return any(
+            path.startswith(folder + os.sep)
+            and leads(patterns, os.path.relpath(path, folder).replace(os.sep, "/"))
+            and os.path.isdir(path)
             for folder, patterns in self.inputs.embeds
         )
 
@@ -396,14 +415,15 @@ def _places(inputs: Inputs, tops: Iterable[str]) -> Iterable[str]:
     """The folders in which inputs are or may come, there or not.
 
     Args:
-        tops: those that are embedded with all below them.
+        tops: those that `//go:embed` patterns name.
     """
     yield from inputs.packages | inputs.scanned | inputs.wanted
     yield from map(os.path.dirname, inputs.files)
     yield from map(os.path.dirname, inputs.packages)  # a package that goes, or comes back
-    for top in tops:
-        yield top
-        yield from _folders_below(top)
+    yield from tops
+    for folder, patterns in inputs.embeds:
+        for pattern in patterns:
+            yield from _embedding(folder, pattern)
 
 
 def _nearest(folder: str) -> str:
@@ -416,7 +436,35 @@ def _nearest(folder: str) -> str:
     return folder
 
 
-def _folders_below(top: str) -> Iterable[str]:
-    for folder, names, _ in os.walk(top):
-        names[:] = [name for name in names if name != ".git"]
-        yield folder
+def _embedding(package: str, pattern: str) -> Iterable[str]:
+    """The folders in which something new could be embedded: those that lead to a match, and all below a match.
+
+    As cmd/go does (load, resolveEmbed): another module, a symlink and what version control keeps are never entered.
+    """
+    level = [package]
+    for step in steps(pattern):
+        yield from level
+        level = [path for folder in level for path in _enter(folder, package) if matches(step, os.path.basename(path))]
+    hidden = () if pattern.startswith("all:") else (".", "_")
+    while level:
+        yield from level
+        level = [
+            path
+            for folder in level
+            for path in _enter(folder, package)
+            if not os.path.basename(path).startswith(hidden) and os.path.basename(path) not in _KEPT
+        ]
+
+
+_KEPT = frozenset({".bzr", ".hg", ".git", ".svn"})
+
+
+def _enter(folder: str, package: str) -> Iterable[str]:
+    """The folders in a folder, unless it is another module's."""
+    if folder != package and os.path.exists(os.path.join(folder, "go.mod")):
+        return ()
+    try:
+        with os.scandir(folder) as found:
+            return [entry.path for entry in found if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return ()

@@ -364,6 +364,38 @@ def test_what_comes_into_a_folder_before_it_is_watched_is_found(
     assert str(root / "a" / "b" / "tree" / "new" / "late.txt") in go.tree.inputs.build
 
 
+def test_only_folders_that_a_pattern_can_reach_are_watched(tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    write(
+        root,
+        {
+            "go.mod": "module example.com/app\n\ngo 1.23\n",
+            "main.go": 'package main\n\nimport "embed"\n\n//go:embed *.html web/*/*.css kit docs[1]\nvar files embed.FS\n\n'
+            "func main() {}\n",
+            "a.html": "x\n",
+            "node_modules/one/deep/x.js": "x\n",
+            "web/one/a.css": "x\n",
+            "web/one/deep/x.js": "x\n",
+            "kit/deep/_no/x": "x\n",
+            "kit/module/go.mod": "module example.com/kit\n",
+            "kit/module/deep/x": "x\n",
+            "kit/x": "x\n",
+            "docs1/more.html/x": "x\n",
+        },
+    )
+    (root / "kit" / "link").symlink_to(root / "node_modules")
+    go = Go(root, [], {})
+    assert go.tree.listing.clean
+    watched = {os.path.relpath(folder, root) for folder in go.tree.folders if folder.startswith(f"{root}{os.sep}")}
+    assert watched == {"web", "web/one", "kit", "kit/deep", "kit/module", "docs1", "docs1/more.html"}
+    write(root, {"web/two/b.css": "x\n"})
+    assert told(go, "web/two")
+    listed(go)
+    write(root, {"web/two/c.css": "x\n", "node_modules/two.html": "x\n"})
+    assert (found := told(go, "web/two/c.css", "node_modules/two.html"))
+    assert found.files == ("web/two/c.css",)
+
+
 def test_folder_of_selected_files_moved_in_calls_for_what_they_call_for(tmp_path: Path) -> None:
     root = tmp_path / "app"
     write(root, {"templates/a.html": "x\n"})
