@@ -202,17 +202,15 @@ def may_be_source(name: str) -> bool:
     return os.path.splitext(name)[1] in SOURCE_ENDINGS
 
 
-def embeds(patterns: Iterable[str], relative: str) -> bool:
-    """Would a `//go:embed` pattern take in this path, relative to the package's folder?
+def embedded_by(pattern: str, relative: str) -> str | None:
+    """What a `//go:embed` pattern matches in full: the path itself, or a folder above; None: it does not take it in.
 
     A folder that matches is taken with all below it but names that begin with a dot or an underscore; `all:` takes
     those too (package embed).
+
+    Args:
+        relative: to the package's folder, with slashes.
     """
-    return any(embedded_by(pattern, relative) is not None for pattern in patterns)
-
-
-def embedded_by(pattern: str, relative: str) -> str | None:
-    """What the pattern matches in full: the path itself, or the folder with which it is taken; None: it is not."""
     wanted = steps(pattern)
     parts = relative.split("/")
     if len(parts) < len(wanted) or not all(map(matches, wanted, parts)):

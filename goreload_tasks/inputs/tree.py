@@ -19,7 +19,7 @@ from goreload_tasks.inputs.golist import (
     Listing,
     command,
     embed_folders,
-    embeds,
+    embedded_by,
     leads,
     matches,
     may_be_source,
@@ -183,8 +183,11 @@ class Tree:
 
     def _embedded(self, path: str) -> bool:
         return any(
-            path.startswith(folder + os.sep) and embeds(patterns, os.path.relpath(path, folder).replace(os.sep, "/"))
+            _embeddable(path, folder, top)
             for folder, patterns in self.inputs.embeds
+            if path.startswith(folder + os.sep)
+            for pattern in patterns
+            if (top := embedded_by(pattern, os.path.relpath(path, folder).replace(os.sep, "/"))) is not None
         )
 
     def _leads(self, path: str) -> bool:
@@ -454,6 +457,25 @@ def _embedding(package: str, pattern: str) -> Iterable[str]:
             for path in _enter(folder, package)
             if not os.path.basename(path).startswith(hidden) and os.path.basename(path) not in _KEPT
         ]
+
+
+def _embeddable(path: str, package: str, top: str) -> bool:
+    """May it be embedded, or break the build? Below a folder that is embedded, another module and a symlink are not.
+
+    Args:
+        top: what the pattern matches in full, relative to the package; where that cannot be embedded, go fails.
+    """
+    first = os.path.normpath(os.path.join(package, top))
+    if path == first:
+        return True
+    folder = os.path.dirname(path)
+    if os.path.basename(path) == "go.mod":  # it comes, or goes and lets its folder in
+        folder = os.path.dirname(folder)
+    while folder.startswith(package + os.sep) and len(folder) >= len(first):
+        if os.path.exists(os.path.join(folder, "go.mod")):
+            return False
+        folder = os.path.dirname(folder)
+    return not os.path.lexists(path) or (os.path.exists(path) and not os.path.islink(path))
 
 
 _KEPT = frozenset({".bzr", ".hg", ".git", ".svn"})

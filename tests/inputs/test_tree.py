@@ -396,6 +396,27 @@ def test_only_folders_that_a_pattern_can_reach_are_watched(tmp_path: Path) -> No
     assert found.files == ("web/two/c.css",)
 
 
+def test_what_an_embedded_folder_cannot_take_in_builds_nothing(tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    write(root, GO)
+    write(root, {"a/b/tree/module/x": "x\n"})
+    go = Go(root, [], {})
+    known = root / "a" / "b" / "tree" / "module" / "x"
+    assert str(known) in go.tree.inputs.build
+    write(root, {"a/b/tree/module/go.mod": "module example.com/module\n"})
+    assert (go.look().verdict, go.would_compile()) == ("rebuild", True)
+    go.build()
+    listed(go)
+    assert str(known) not in go.tree.inputs.build
+    write(root, {"a/b/tree/module/y": "y\n"})
+    (root / "a" / "b" / "tree" / "link").symlink_to(root / "a")
+    assert (go.look().verdict, go.would_compile()) == (None, False)
+    (root / "a" / "b" / "tree" / "module" / "go.mod").unlink()
+    assert (go.look().verdict, go.would_compile()) == ("rebuild", True)
+    listed(go)
+    assert {str(known), str(known.with_name("y"))} <= go.tree.inputs.build
+
+
 def test_folder_of_selected_files_moved_in_calls_for_what_they_call_for(tmp_path: Path) -> None:
     root = tmp_path / "app"
     write(root, {"templates/a.html": "x\n"})
