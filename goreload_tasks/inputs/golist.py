@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from goreload_tasks.inputs import modules
+
 _FILES = (
     "GoFiles",
     "CgoFiles",
@@ -85,10 +87,15 @@ def parse(code: int, out: bytes, err: bytes, known: Mapping[str, str], flags: Se
         known: `go env` of GOMOD, GOWORK, GOENV, GOMODCACHE.
         flags: the build's flags, for the files that they name.
     """
+    gomod, gowork = (
+        "" if (path := known.get(name, "")) in (os.devnull, "off") else path for name in ("GOMOD", "GOWORK")
+    )
+    own = modules.own(gomod, gowork)
+    nearer = modules.decide(cwd, gomod, gowork)
     if code and not out.strip():
-        return Listing(extra=_extra(known, flags, cwd, ()), failed=os.fsdecode(err).strip())
+        return Listing(extra=nearer | _extra(known, flags, cwd, own), failed=os.fsdecode(err).strip())
     packages: dict[str, Package] = {}
-    modules: dict[str, str] = {}
+    homes: dict[str, str] = {}
     missing: list[str] = []
     for item in objects(os.fsdecode(out)):
         path = item["ImportPath"].split(" ")[0]  # with default.pgo: `m/p [m/cmd/x]`
@@ -97,14 +104,17 @@ def parse(code: int, out: bytes, err: bytes, known: Mapping[str, str], flags: Se
             continue
         module = item.get("Module") or {}
         if module.get("Dir") and not _below(module["Dir"], known.get("GOMODCACHE", "")):
-            modules[module["Path"]] = module["Dir"]
+            homes[module["Path"]] = module["Dir"]
         if not folder:
             missing.append(path)
         packages[path] = _package(path, folder, item)
-    if known.get("GOMOD") not in (None, "", os.devnull):
-        modules.setdefault(_module_path(packages, known["GOMOD"]), os.path.dirname(known["GOMOD"]))
-    wanted = frozenset(found for path in missing if (found := _wanted(path, modules)))
-    return Listing(packages, _extra(known, flags, cwd, modules.values()) | _profiles(packages), wanted)
+    for folder, path in own.items():
+        homes.setdefault(path, folder)
+    if gomod:
+        homes.setdefault(_module_path(packages, gomod), os.path.dirname(gomod))
+    wanted = frozenset(found for path in missing if (found := _wanted(path, homes)))
+    extra = nearer | _extra(known, flags, cwd, {*homes.values(), *own}) | _profiles(packages)
+    return Listing(packages, extra, wanted)
 
 
 def objects(text: str) -> Iterable[dict[str, Any]]:

@@ -28,6 +28,7 @@ from goreload_tasks.inputs.golist import (
 )
 from goreload_tasks.inputs.headers import unseen
 from goreload_tasks.inputs.ignore import Ignore, Patterns, repository
+from goreload_tasks.inputs.modules import within
 from goreload_tasks.inputs.snapshot import ABSENT, COARSE_NS, Entry, Snapshot, upwards
 from goreload_tasks.inputs.spelling import LOST_IN_JSON, spelled
 from goreload_tasks.inputs.verdict import Inputs, Verdict, explain
@@ -86,6 +87,7 @@ class Tree:
         self._came: tuple[str, ...] = ()  # names that called for a listing
         self._links: dict[str, str] = {}  # what a symlinked input really is -> the input
         self._above: frozenset[str] = frozenset()  # where inputs are or may come, and all folders above
+        self._within: frozenset[str] = frozenset()  # where a go.mod would take packages out of their module
         self._awaited: frozenset[str] = frozenset()  # where there must be something to build, and all folders above
 
     def matters(self, paths: Sequence[str]) -> bool:
@@ -177,6 +179,8 @@ class Tree:
         if self._ignore.by_setting(path):
             return False
         folder, name = os.path.split(path)
+        if name == "go.mod" and folder in self._within:
+            return True
         if folder in self.inputs.packages and may_be_source(name):
             return not os.path.isdir(path)
         return self._embedded(path) or self._is_awaited(path)
@@ -259,7 +263,9 @@ class Tree:
     def _settle_places(self) -> None:
         """Where to watch, and which folders above would take an input with them."""
         tops = {top for folder, patterns in self.inputs.embeds for top in embed_folders(patterns, folder)}
-        places = {self._root, *_places(self.inputs, tops), *map(os.path.dirname, self._links)}
+        homes = {os.path.dirname(path) for path in self.inputs.build if os.path.basename(path) == "go.mod"}
+        self._within = within(self.inputs.packages, homes)
+        places = {self._root, *_places(self.inputs, tops), *map(os.path.dirname, self._links), *self._within}
         self.folders = frozenset(filter(None, map(_nearest, places)))
         self._above = upwards(places)
         self._awaited = upwards({*self.inputs.wanted, *tops})

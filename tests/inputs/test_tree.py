@@ -295,13 +295,12 @@ def test_folder_moved_away_and_back_takes_its_inputs_with_it(
     assert (edited.verdict, edited.files) == ("rebuild", (min(files),))
 
 
-def test_folder_between_that_nobody_watches_takes_packages_with_it(tmp_path: Path) -> None:
+def test_folder_between_takes_packages_with_it(tmp_path: Path) -> None:
     root = tmp_path / "app"
     write(root, GO)
     write(root, {"between/x/deep/d.go": "package deep\n"})
     write(root, {"main.go": GO["main.go"].replace("import (", 'import (\n\t_ "example.com/app/between/x/deep"')})
     go = Go(root, [], {})
-    assert str(root / "between") not in go.tree.folders
     (root / "between").rename(root / "away")
     found = told(go, "between", "away")
     assert found
@@ -415,6 +414,62 @@ def test_what_an_embedded_folder_cannot_take_in_builds_nothing(tmp_path: Path) -
     assert (go.look().verdict, go.would_compile()) == ("rebuild", True)
     listed(go)
     assert {str(known), str(known.with_name("y"))} <= go.tree.inputs.build
+
+
+MEMBERS = {
+    "go.work": 'go 1.23\n\nuse (\n\t./a // the app\n\t"./b"\n)\n',
+    "a/go.mod": "module ex.com/a\n\ngo 1.23\n",
+    "a/main.go": "package main\n\nfunc main() {}\n",
+    "b/go.mod": "module ex.com/b\n\ngo 1.23\n",
+}
+REPLACED = {
+    "a/go.mod": "module ex.com/a\n\ngo 1.23\n\nrequire ex.com/b v0.0.0\n\nreplace (\n\tex.com/b v0.0.0 => ../b\n)\n",
+    "a/main.go": MEMBERS["a/main.go"],
+}
+USES_X = {"a/main.go": 'package main\n\nimport _ "ex.com/b/x"\n\nfunc main() {}\n'}
+B = {"b/go.mod": MEMBERS["b/go.mod"]}
+X = {"b/x/x.go": "package x\n"}
+
+
+@pytest.mark.parametrize(
+    ("files", "edit"),
+    [
+        (MEMBERS, {"b/go.mod": MEMBERS["b/go.mod"] + "\nrequire ex.com/c v0.0.0\n"}),  # it changes the versions
+        (MEMBERS | {"b/go.mod": "nonsense"}, B),
+        (MEMBERS | USES_X, X),
+        (REPLACED | B | USES_X, X),
+        (REPLACED | USES_X, X | B),  # its folder is not there
+        (REPLACED | X | USES_X, B),
+        (REPLACED | B, {"go.work": "go 1.23\n\nuse ./a\n"}),
+        (MEMBERS | {"a/c/d/d.go": "package d\n"} | {"a/main.go": 'package main\n\nimport _ "ex.com/a/c/d"\n\nfunc main() {}\n'},
+         {"a/c/go.mod": "module ex.com/a/c\n"}),
+    ],
+)  # fmt: skip
+def test_what_decides_on_modules_is_an_input_where_none_of_their_packages_is_listed(
+    tmp_path: Path, files: dict[str, str], edit: dict[str, str]
+) -> None:
+    write(tmp_path, {"a/go.mod": ""} | files)
+    tree = Tree(
+        str(tmp_path / "a"),
+        Settings(),
+        capture,
+        Plan("go", str(tmp_path / "a"), ".", (), (), {**os.environ, "GOFLAGS": "", "GOPROXY": "off"}),
+    )
+    asyncio.run(tree.list(lambda: time.time_ns() + 10**9))
+    tree.look((0, 1))
+    assert tree.look((0, 1)).verdict is None
+    before = {path: path.read_text() for path in tmp_path.rglob("*.*") if path.is_file()}
+    write(tmp_path, edit)
+    paths = {str(path) for name in edit for path in (tmp_path / name, *(tmp_path / name).parents)}
+    assert tree.matters(sorted(paths))
+    found = tree.look((0, 1))
+    assert (found.verdict, found.relist) == ("rebuild", True)
+    asyncio.run(tree.list(lambda: time.time_ns() + 10**9))
+    tree.look((0, 1))
+    for name in edit:
+        path = tmp_path / name
+        path.write_text(before[path]) if path in before else path.unlink()
+    assert tree.look((0, 1)).verdict == "rebuild"
 
 
 def test_folder_of_selected_files_moved_in_calls_for_what_they_call_for(tmp_path: Path) -> None:
