@@ -175,8 +175,8 @@ def _extra(known: Mapping[str, str], flags: Sequence[str], cwd: str, modules: It
         os.path.join(home, name) for home in homes for name in ("go.mod", "go.sum", "go.work", "vendor/modules.txt")
     }
     if known.get("GOWORK") not in (None, "", "off"):
-        # go.work.sum is left out: `go list` may write it, and that is no edit.
-        extra |= {known["GOWORK"], os.path.join(os.path.dirname(known["GOWORK"]), "vendor", "modules.txt")}
+        beside = ("go.work.sum", os.path.join("vendor", "modules.txt"))
+        extra |= {known["GOWORK"], *(os.path.join(os.path.dirname(known["GOWORK"]), name) for name in beside)}
     if known.get("GOENV") not in (None, "", "off"):
         extra.add(known["GOENV"])
     for flag in flags:

@@ -75,6 +75,21 @@ def within(packages: Iterable[str], homes: Iterable[str]) -> frozenset[str]:
     return frozenset(found)
 
 
+def sums(path: str) -> frozenset[tuple[str, ...]]:
+    """The lines of a go.sum or go.work.sum, as words."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return frozenset(tuple(line.split()) for line in file if line.strip())
+    except OSError:
+        return frozenset()
+
+
+def only_adds(before: frozenset[tuple[str, ...]], after: frozenset[tuple[str, ...]]) -> bool:
+    """Are there only lines more, on versions of which nothing was said? The go command adds such to go.work.sum."""
+    said = {line[:2] for line in before}
+    return before <= after and not any(line[:2] in said for line in after - before)
+
+
 def _read(path: str) -> list[tuple[str, ...]]:
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:

@@ -28,8 +28,8 @@ from goreload_tasks.inputs.golist import (
 )
 from goreload_tasks.inputs.headers import unseen
 from goreload_tasks.inputs.ignore import Ignore, Patterns, repository
-from goreload_tasks.inputs.modules import within
-from goreload_tasks.inputs.snapshot import ABSENT, COARSE_NS, Entry, Snapshot, upwards
+from goreload_tasks.inputs.modules import only_adds, sums, within
+from goreload_tasks.inputs.snapshot import ABSENT, COARSE_NS, Entry, Look, Snapshot, upwards
 from goreload_tasks.inputs.spelling import LOST_IN_JSON, spelled
 from goreload_tasks.inputs.verdict import Inputs, Verdict, explain
 from goreload_tasks.settings import Settings
@@ -87,6 +87,7 @@ class Tree:
         self._came: tuple[str, ...] = ()  # names that called for a listing
         self._links: dict[str, str] = {}  # what a symlinked input really is -> the input
         self._above: frozenset[str] = frozenset()  # where inputs are or may come, and all folders above
+        self._sums: dict[str, frozenset[tuple[str, ...]]] = {}  # what go.work.sum said
         self._within: frozenset[str] = frozenset()  # where a go.mod would take packages out of their module
         self._awaited: frozenset[str] = frozenset()  # where there must be something to build, and all folders above
 
@@ -120,7 +121,7 @@ class Tree:
                 files += [path for path in inputs.files if path.startswith(tops)]
                 files += [path for real, path in self._links.items() if real.startswith(tops)]
                 folders |= {folder for folder in self.folders if os.path.join(folder, "").startswith(tops)}
-        found = self._snapshot.look(files, folders)
+        found = self._edits(self._snapshot.look(files, folders))
         begun, ended = window
         # Written while a build was reading: that build may have seen other content. Stamps lag, never lead.
         torn = [path for path, at in found.touched.items() if begun - COARSE_NS <= at <= (ended or at)]
@@ -138,6 +139,17 @@ class Tree:
         relist |= any(path in inputs.rules or path in self.listing.extra for path in found.changed)
         relist |= not self._above.isdisjoint(named)
         return self._finding(rebuild, ruled, relist)
+
+    def _edits(self, found: Look) -> Look:
+        """Without what the go command added to go.work.sum: where all could be listed, no line was missing."""
+        own = set()
+        for path in found.changed:
+            if path in self._sums:
+                before, self._sums[path] = self._sums[path], sums(path)
+                if self.listing.clean and only_adds(before, self._sums[path]):
+                    own.add(path)
+        changed = tuple(path for path in found.changed if path not in own)
+        return replace(found, changed=changed, shapes=found.shapes - own) if own else found
 
     def _finding(self, rebuild: Sequence[str], ruled: Mapping[str, Rule], relist: bool) -> Finding:
         first: dict[Rule, tuple[str, ...]] = {}
@@ -314,7 +326,10 @@ class Tree:
         # What was moved here with its folder is new, however old it is.
         below = tuple(os.path.join(path, "") for path in came)
         moved = [path for path in entries.keys() & inputs.read if path.startswith(below)]
-        found = (path for path in dict.fromkeys((*appeared, *moved)) if path not in inputs.rules)
+        fresh = {path for path in inputs.build - self._sums.keys() if os.path.basename(path) == "go.work.sum"}
+        self._sums |= {path: sums(path) for path in fresh}
+        none = inputs.rules | fresh if listing.clean else inputs.rules  # the listing itself may have written it
+        found = (path for path in dict.fromkeys((*appeared, *moved)) if path not in none)
         self._appeared += (*found, *news, *self._unlisted(before))
         if self._plan and self._memory and listing.clean:
             known = {path: entry for path, entry in self._snapshot.entries.items() if path in inputs.files}

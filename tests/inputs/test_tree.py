@@ -218,7 +218,6 @@ def test_workspace_and_vendor_and_flags_that_name_files(tmp_path: Path) -> None:
     assert {str(tmp_path / name) for name in ("go.work", "overlay.json")} <= go.tree.inputs.build
     assert str(root / "other" / "o.go") in go.tree.inputs.build
     assert str(root / "default.pgo") in go.tree.inputs.build
-    assert str(tmp_path / "go.work.sum") not in go.tree.inputs.build
 
 
 def test_five_thousand_inputs_are_looked_at_without_reading_them(
@@ -470,6 +469,28 @@ def test_what_decides_on_modules_is_an_input_where_none_of_their_packages_is_lis
         path = tmp_path / name
         path.write_text(before[path]) if path in before else path.unlink()
     assert tree.look((0, 1)).verdict == "rebuild"
+
+
+def test_sums_of_the_workspace_count_but_for_what_go_adds(tmp_path: Path) -> None:
+    write(tmp_path, MEMBERS)
+    plan = Plan("go", str(tmp_path / "a"), ".", (), (), {**os.environ, "GOFLAGS": "", "GOPROXY": "off"})
+    tree = Tree(str(tmp_path / "a"), Settings(), capture, plan)
+    asyncio.run(tree.list(time.time_ns))
+    tree.look((0, 1))
+
+    def look(*lines: str) -> str | None:
+        write(tmp_path, {"go.work.sum": "".join(f"ex.com/{line}=\n" for line in lines)})
+        return tree.look((0, 1)).verdict
+
+    assert look("c v1.0.0 h1:aaaa") is None
+    assert look("c v1.0.0 h1:aaaa", "c v1.0.0/go.mod h1:aaaa") is None
+    assert look("c v1.0.0 h1:bbbb", "c v1.0.0/go.mod h1:aaaa") == "rebuild"
+    assert look("c v1.0.0 h1:bbbb") == "rebuild"
+    write(tmp_path, {"b/go.mod": "nonsense"})
+    assert tree.look((0, 1)).relist
+    asyncio.run(tree.list(time.time_ns))
+    tree.look((0, 1))
+    assert look("c v1.0.0 h1:bbbb", "d v1.0.0 h1:bbbb") == "rebuild"
 
 
 def test_folder_of_selected_files_moved_in_calls_for_what_they_call_for(tmp_path: Path) -> None:
