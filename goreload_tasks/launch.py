@@ -87,6 +87,7 @@ class Launch:
             partial=True,
             listen=self._app.listen,
         )
+        self._report.mark("spawned")
         serving = asyncio.create_task(self._serving(group, wanted, ready))
         if self._asked:  # to stop, while it was being spawned
             self._begin_stop()
@@ -202,6 +203,7 @@ class Launch:
                 await readiness.answers(self.place, serve.ready)
         finally:
             slow.cancel()
+        self._report.mark("accepting")
         self._ready = (time.time_ns(), *group.written())
         await ready()
 

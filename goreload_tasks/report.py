@@ -4,35 +4,96 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from colorama import Fore
+from colorama import Fore, Style
 
 from goreload_tasks.app.panic import Panic, first
 from goreload_tasks.build.builder import Result
 from goreload_tasks.build.diagnostics import Problem, summary
 from goreload_tasks.console import Console, took
+from goreload_tasks.insight import timings
 
 TAIL = 5
 """Lines shown again of an app that ended by itself."""
 
+SHOWN = 20
+"""Files of a reload that are written down; a checkout may change thousands."""
+
 
 class Report:
-    """Writes the lines of one service, and remembers what the next one is about."""
+    """Writes the lines of one service, and remembers what the next one is about.
 
-    def __init__(self, console: Console, service: str) -> None:
+    Args:
+        keep: takes what is written down of each reload.
+        timed: show the parts of each reload too.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        service: str,
+        keep: Callable[[Mapping[str, object]], None] = lambda _: None,
+        timed: bool = False,
+    ) -> None:
         self._console = console
         self._service = service
+        self._keep = keep
+        self._timed = timed
         self._files: dict[str, None] = {}
         self._built: float | None = None
+        self._moments: dict[str, float] = {}  # of the newest save's path; see `timings.PARTS`
+        self._listed: float | None = None
+        self._record: dict[str, object] | None = None  # of a reload whose first answer is still to come
 
     def about(self, files: Iterable[str]) -> None:
         """The next reload is about these files too."""
         self._files |= dict.fromkeys(files)
 
+    def noticed(self, age: float | None) -> None:
+        """A save that matters was seen; it is so many seconds old, if that is known. What led up to it is void."""
+        self.close()
+        self._moments = {"noticed": (now := time.monotonic())}
+        self._listed = None
+        if age is not None:
+            self._moments["saved"] = now - age
+
+    def mark(self, moment: str, at: float | None = None) -> None:
+        """A moment of the path of a save has come: now, or at a monotonic time."""
+        self._moments[moment] = time.monotonic() if at is None else at
+
+    def listed(self, seconds: float) -> None:
+        """The inputs were listed beside the build, in so many seconds."""
+        self._listed = seconds
+
     def built(self, seconds: float | None) -> None:
         """The next reload had a build that took so long; None: it had none after all."""
         self._built = seconds
+
+    def close(self) -> None:
+        """Nothing more is to come of the newest reload: write it down, and show its parts if they are wanted."""
+        record, self._record = self._record, None
+        if record is None:
+            return
+        known = timings.parts(self._moments)
+        self._moments = {}
+        record["ms"] = {name: round(1000 * seconds, 2) for name, seconds in known.items()}
+        if self._listed is not None:
+            record["listed_ms"] = round(1000 * self._listed, 2)
+        self._keep(record)
+        if self._timed and known:
+            text = self._console.paint(timings.line(known, self._listed), Style.DIM)
+            self._console.raw("timings", f"         {text}", self._service, **record)
+
+    def _done(self, did: str, result: str, coming: bool = False) -> None:
+        """A reload is over, but for what `coming` says is still to be measured."""
+        self.close()
+        at = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        self._record = {"at": at, "changed": list(self._files)[:SHOWN] or ["start"], "did": did, "result": result}
+        if not coming:
+            self.close()
+        self._files, self._built = {}, None
 
     @property
     def made(self) -> str:
@@ -57,12 +118,12 @@ class Report:
         """One line that wants the person's attention."""
         self._console.say(event, self._console.paint(text, Fore.YELLOW), self._service, **fields)
 
-    def reload(self, did: str, result: str) -> None:
-        """How a reload went."""
+    def reload(self, did: str, result: str, coming: bool = False) -> None:
+        """How a reload went. `coming`: `close` follows, when its program has answered."""
         paint, what = self._console.paint, self.what
         parts = [paint(what, Fore.CYAN), paint(did, Fore.GREEN), *([result] if result else [])]
         self._console.say("reload", " -> ".join(parts), self._service, changed=what, did=did, result=result)
-        self._begin_anew()
+        self._done(did, result, coming)
 
     def refresh(self, files: Sequence[str], browsers: bool) -> None:
         """What only a browser reads has changed."""
@@ -87,12 +148,12 @@ class Report:
             self._console.raw("problem", paint(str(problem), Fore.RED), self._service, text=str(problem))
         text = f"{paint(what, Fore.CYAN)} -> {paint(summary(problems), Fore.RED)}, {took(seconds)}{still}"
         self.say("failed", text, changed=what, problems=[str(problem) for problem in problems])
-        self._begin_anew()
+        self._done("failed", summary(problems))
 
     def failed(self, code: int, seconds: float) -> None:
         """A command that `watch` runs failed."""
         self.say("failed", f"{self.what} -> {self._console.paint(f'exit code {code}', Fore.RED)}, {took(seconds)}")
-        self._begin_anew()
+        self._done("failed", f"exit code {code}")
 
     def ended(self, code: int, tail: Sequence[str], panic: Panic | None, root: str, then: str) -> None:
         """The app ended by itself: why, where in the project, and what follows."""
@@ -106,10 +167,7 @@ class Report:
             self._console.raw("panic", paint(text, Fore.RED), self._service, text=text)
         colour = Fore.RED if code else Fore.YELLOW
         self.say("exit", f"{paint(f'the app ended by itself: {exit_name(code)}', colour)}; {then}", code=code)
-        self._begin_anew()
-
-    def _begin_anew(self) -> None:
-        self._files, self._built = {}, None
+        self._done("exit", exit_name(code))
 
 
 def exit_name(code: int) -> str:

@@ -66,6 +66,7 @@ class Service:
     """The state of one service, and the hands that act on it.
 
     Args:
+        report: tells the person of this service.
         command: makes the job of a rule.
         check: what was taken for granted at the start, asked once the app is up; what it raises ends the session.
         front: the port that people know, where it is ours.
@@ -80,6 +81,7 @@ class Service:
         app: App | None,
         command: Callable[[Rule], Job],
         console: Console,
+        report: Report,
         check: Callable[[], Coroutine[Any, Any, None]] | None = None,
         front: Front | None = None,
     ) -> None:
@@ -93,7 +95,7 @@ class Service:
         self._check = check
         self._console = console
         self._front = front
-        self._report = Report(console, name)
+        self._report = report
         self._job: Job | None = None
         self._results: dict[int, Result] = {}
         self._digests: dict[int, str] = {}
@@ -138,11 +140,12 @@ class Service:
     async def open(self, catch_up: Callable[[], Awaitable[None] | None]) -> None:
         """Let requests in; they wait at the gate until the app serves. See `Gate` for the argument."""
         if self._front:
-            await self._front.open(catch_up)
+            await self._front.open(catch_up, self._answered)
             self._show()
 
     async def close(self) -> None:
         """Let go of every request."""
+        self._report.close()
         if self._front:
             await self._front.close()
 
@@ -158,9 +161,20 @@ class Service:
         for action in actions:
             self._perform(action)
         self._show()
+        if isinstance(event, cycle.Ready):
+            self._report.mark("opened")
+            if not (self._front and self._front.waits):
+                self._report.close()
+
+    def _answered(self, launch: int) -> None:
+        """A launch has answered for the first time: somebody waited for that, or has asked much later."""
+        if self.state.app and self.state.app.launch == launch:
+            self._report.mark("answered")
+            self._report.close()
 
     async def list(self) -> None:
         """Find out anew what the inputs are."""
+        began = time.monotonic()
         try:
             await self.tree.list(lambda: self._window[0])
         except OSError as error:
@@ -170,6 +184,7 @@ class Service:
             self._unlisted = True
             self._start(self._list_later())
         else:
+            self._report.listed(time.monotonic() - began)
             if self._unlisted:  # nor could it be built
                 self._unlisted = False
                 self._report.about(["go"])
@@ -244,6 +259,7 @@ class Service:
                 self._front.refresh(finding.files)
         elif finding.verdict and (files := self._without_loops(finding.files)):
             self._report.about(files)
+            self._report.noticed(_age(self.tree.path(files[0])))
             self.handle(cycle.Changed(finding.verdict))
         if finding.relist:  # until it is known what the new names mean, nothing is known to be up to date
             self._listing = True
@@ -384,6 +400,8 @@ class Service:
             progress.cancel()
             self._window = (self._window[0], time.time_ns())
         self._results = {generation: result}
+        self._report.mark("begun", result.began)
+        self._report.mark("built", result.began + result.seconds)
         self._work.tidy({app.generation for app in (self.state.app, self.state.leaving) if app})
         if result.cancelled:
             self._tell(cycle.Cancelled(generation))
@@ -492,7 +510,7 @@ class Service:
         serve = self._app.settings.serve
         up = f"up {took(time.monotonic() - launch.since)}"
         launch.drain()  # what it said before it served stands above the line that says it does
-        self._report.reload(f"{self._report.made}, {up}", self._url(launch) or "listens on no port yet")
+        self._report.reload(f"{self._report.made}, {up}", self._url(launch) or "listens on no port yet", coming=True)
         self._advise(launch)
         self._tell(cycle.Ready(launch.number))
         await self._after()
@@ -577,3 +595,11 @@ class Service:
             text = f"port {port} is used by {who}; stop it or choose another port" if who else ""
         if text:
             self._report.warn("port", text, port=port)
+
+
+def _age(path: str) -> float | None:
+    """Seconds since a file was written or came to where it is; None: it is gone."""
+    try:
+        return max(0.0, time.time() - os.stat(path).st_ctime_ns / 1e9)
+    except (OSError, ValueError):
+        return None

@@ -20,7 +20,9 @@ from goreload_tasks.engine import Engine
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.gateway.front import Front, bind
 from goreload_tasks.inputs.tree import Tree
+from goreload_tasks.insight import history
 from goreload_tasks.project import Project, drive
+from goreload_tasks.report import Report
 from goreload_tasks.service import Service
 from goreload_tasks.settings import Service as Settled
 from goreload_tasks.settings.merge import wrong
@@ -30,15 +32,18 @@ from goreload_tasks.work import App, Command, GoWork
 SHELL_SIGNS = frozenset("|&;<>()$`")
 
 
-def dev(project: Project, rest: Sequence[str], *, as_json: bool, dry: bool) -> int:
+def dev(project: Project, rest: Sequence[str], *, as_json: bool, dry: bool, timed: bool) -> int:
     """Build, run, watch and reload. Returns the exit code.
+
+    Args:
+        timed: show the parts of each reload.
 
     Raises:
         GoreloadError: what only a person can mend.
     """
     if rest:
         project.one()
-    return _run(project, rest, as_json=as_json, dry=dry, app=True)
+    return _run(project, rest, as_json=as_json, dry=dry, app=True, timed=timed)
 
 
 def watch(project: Project, task: str, run: str, *, as_json: bool, dry: bool) -> int:
@@ -50,7 +55,7 @@ def watch(project: Project, task: str, run: str, *, as_json: bool, dry: bool) ->
     if task and run:
         raise GoreloadError("--task and --run: choose one of them")
     if not task and not run:
-        return _run(project, (), as_json=as_json, dry=dry, app=False)
+        return _run(project, (), as_json=as_json, dry=dry, app=False, timed=False)
     argv = _task_argv(task) if task else _run_argv(run, "--run")
     console = Console(as_json=as_json)
     if dry:
@@ -62,11 +67,12 @@ def watch(project: Project, task: str, run: str, *, as_json: bool, dry: bool) ->
     work = Command(tuple(argv), project.root, dict(os.environ), lambda block: console.output("", block))
     tree = Tree(project.root, settled.settings, capture)
     policy = cycle.Policy(settled.settings.reload, settled.settings.crash, app=False)
-    service = Service(task or run, work, tree, policy, None, _commands(project), console)
+    name = task or run
+    service = Service(name, work, tree, policy, None, _commands(project), console, Report(console, name))
     return drive(Engine([service], console, settled.settings.watch.poll).run())
 
 
-def _run(project: Project, rest: Sequence[str], *, as_json: bool, dry: bool, app: bool) -> int:
+def _run(project: Project, rest: Sequence[str], *, as_json: bool, dry: bool, app: bool, timed: bool) -> int:
     console = Console(as_json=as_json)
     for note in project.notes:
         console.say("note", note)
@@ -79,7 +85,8 @@ def _run(project: Project, rest: Sequence[str], *, as_json: bool, dry: bool, app
         with contextlib.ExitStack() as stack:
             turn = _turns(project)
             made = [
-                await _service(project, one, rest, console, stack, turn, app=app, dry=dry) for one in project.services
+                await _service(project, one, rest, console, stack, turn, app=app, dry=dry, timed=timed)
+                for one in project.services
             ]
             services = [service for service in made if service]
             if dry:
@@ -107,6 +114,7 @@ async def _service(
     *,
     app: bool,
     dry: bool,
+    timed: bool,
 ) -> Service | None:
     settings = settled.settings
     plan, target = await project.plan(settled, dev=True, recall=not dry)
@@ -130,8 +138,9 @@ async def _service(
     work = GoWork(plan, target, store, stack.enter_context(store.scratch()), lambda: tree.headers, turn)
     policy = cycle.Policy(settings.reload, settings.crash, app, settings.serve.overlap)
     check = functools.partial(project.confirm, settled, target) if target.recalled else None
+    report = Report(console, settled.name, functools.partial(history.add, store.history), timed)
     if not app:
-        return Service(settled.name, work, tree, policy, None, _commands(project), console, check)
+        return Service(settled.name, work, tree, policy, None, _commands(project), console, report, check)
     mode = _mode(settled)
     sockets = [] if mode == "direct" else bind(settings, settings.serve.bind[: 1 if mode == "socket" else None])
     for one in sockets:
@@ -139,7 +148,7 @@ async def _service(
     front = Front(settings, project.root, sockets) if mode == "proxy" else None
     listen = sockets[0] if mode == "socket" else None
     hands = App(project.root, tuple(argv), settings, lambda: project.app_env(settled), mode == "proxy", listen)
-    return Service(settled.name, work, tree, policy, hands, _commands(project), console, check, front)
+    return Service(settled.name, work, tree, policy, hands, _commands(project), console, report, check, front)
 
 
 def _check_ports(project: Project) -> None:

@@ -23,7 +23,7 @@ from goreload_tasks.errors import GoreloadError
 
 NAME = ".goreload"
 MARK = "# Made by goreload-tasks; `clean` removes what is in this folder.\n*\n"
-PARTS = ("bin", "out", "tmp", "lock", "listing.json", "target.json")
+PARTS = ("bin", "out", "tmp", "lock", "listing.json", "target.json", "learned.json", "history.jsonl")
 """All that this tool makes for a service."""
 
 KEPT = 3
@@ -138,6 +138,16 @@ class Store:
     def listing(self) -> str:
         """Where the listing is kept for the next start."""
         return os.path.join(self.folder, "listing.json")
+
+    @property
+    def learned(self) -> str:
+        """Where it is kept what was found out at rest about building this service."""
+        return os.path.join(self.folder, "learned.json")
+
+    @property
+    def history(self) -> str:
+        """Where past reloads are written down."""
+        return os.path.join(self.folder, "history.jsonl")
 
     def out(self, environment: str, name: str) -> str:
         """Where `build` puts its result when it is not told."""

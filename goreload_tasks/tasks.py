@@ -25,6 +25,7 @@ HELP = {
     "tags": "build tags beside those of the settings: --tags=a,b or --tags a --tags b",
     "service": "only this service (a,b or given twice: several); default: all",
     "json": "one JSON object a line instead of text",
+    "timings": "show the parts of each reload",
     "time": "build each, with an empty cache and after an edit, and measure",
     "path": "the file; it need not be there",
     "out": "write the binary here",
@@ -122,15 +123,22 @@ def go_task(*options: str, default: bool = False) -> Callable[[Callable[..., Any
     return made
 
 
-@go_task("env", "tags", "service", "json", default=True)
-def dev(c: Call, env: str = "", tags: Words = None, service: Words = None, json: bool = False) -> None:
+@go_task("env", "tags", "service", "timings", "json", default=True)
+def dev(
+    c: Call,
+    env: str = "",
+    tags: Words = None,
+    service: Words = None,
+    timings: bool = False,
+    json: bool = False,
+) -> None:
     """Build, run, watch and reload, until Ctrl-C.
 
     Words after `--` are arguments of the app: invoke dev -- --verbose
     """
     from goreload_tasks.session import dev as session
 
-    _exit(session(c.project(env, tags, service), c.rest, as_json=json, dry=c.dry))
+    _exit(session(c.project(env, tags, service), c.rest, as_json=json, dry=c.dry, timed=timings))
 
 
 @go_task("task", "run", "env", "tags", "service", "json")

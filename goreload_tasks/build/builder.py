@@ -19,12 +19,13 @@ BLOCK = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a command ended: exit code, what it printed, seconds it took."""
+    """How a command ended: exit code, what it printed, seconds it took, and the monotonic time at which it ran."""
 
     code: int
     text: str
     seconds: float
     cancelled: bool = False
+    began: float = 0.0
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -68,11 +69,11 @@ class Job:
             return Result(0, "", 0.0, True) if self._cancelled else await self._run()
 
     async def _run(self) -> Result:
-        began = time.monotonic()
         try:
             self._group = await spawn(self._argv, cwd=self._cwd, env=self._env, sink=self._sink)
         except OSError as error:
             raise GoreloadError(f"cannot start {self._argv[0]} in {self._cwd}: {error.strerror}") from None
+        began = time.monotonic()
         if self._cancelled:  # while it was being spawned
             self._end(signal.SIGTERM)
         try:
@@ -87,7 +88,7 @@ class Job:
         else:
             self._group.close()
         text = b"".join(self._blocks).decode(errors="replace")
-        return Result(code, text, time.monotonic() - began, self._cancelled)
+        return Result(code, text, time.monotonic() - began, self._cancelled, began)
 
     def cancel(self) -> None:
         """End it at once: SIGTERM to the group. The build cache survives that at any moment."""

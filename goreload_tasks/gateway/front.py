@@ -114,11 +114,16 @@ class Front:
         self._state: State = Held("the first build")
         self._inside: _Inside | None = None
 
-    async def open(self, catch_up: Callable[[], Awaitable[None] | None]) -> None:
+    @property
+    def waits(self) -> bool:
+        """Does anybody wait for the next launch?"""
+        return self._inside is not None and self._inside.gate.waiting > 0
+
+    async def open(self, catch_up: Callable[[], Awaitable[None] | None], first: Callable[[int], None]) -> None:
         """Accept connections.
 
         Args:
-            catch_up: see `Gate`.
+            catch_up, first: see `Gate`.
         """
         # The first build is under way by now: what only requests need is loaded beside it.
         from goreload_tasks.gateway.browser import Browsers
@@ -128,7 +133,7 @@ class Front:
         from goreload_tasks.gateway.streams import BLOCK
 
         serve, editor, root = self._settings.serve, self._settings.editor, self._root
-        gate = Gate(catch_up, serve.hold)
+        gate = Gate(catch_up, serve.hold, first)
         browsers = Browsers(root, editor)
         proxy = Proxy(
             gate,

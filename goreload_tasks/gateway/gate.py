@@ -56,10 +56,19 @@ class Gate:
         catch_up: makes sure that every save which returned before now has been seen, and has been shown here; what
             it cannot do at once it gives back to be awaited.
         hold: seconds that a request waits at most.
+        first: told of the first byte of the first answer of each launch.
     """
 
-    def __init__(self, catch_up: Callable[[], Awaitable[None] | None], hold: float) -> None:
+    def __init__(
+        self,
+        catch_up: Callable[[], Awaitable[None] | None],
+        hold: float,
+        first: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self.state: State = Held("the first build")
+        self.waiting = 0  # requests that are held now
+        self._first = first
+        self._answered = 0  # the newest launch that answered
         self._catch_up = catch_up
         self._hold = hold
         self._changed = asyncio.Event()
@@ -78,11 +87,22 @@ class Gate:
         if (seen := self._catch_up()) is not None:
             await seen
         if isinstance(self.state, Held):
-            with contextlib.suppress(TimeoutError):
+            self.waiting += 1
+            try:
                 async with asyncio.timeout_at(asyncio.get_running_loop().time() + self._hold):
                     while isinstance(self.state, Held):
                         await self._changed.wait()
+            except TimeoutError:
+                pass
+            finally:
+                self.waiting -= 1
         return self.state
+
+    def answered(self, launch: int) -> None:
+        """The first byte of an answer of this launch is here."""
+        if launch > self._answered:
+            self._answered = launch
+            self._first(launch)
 
     def begin(self, launch: int) -> None:
         """A request is being answered by this launch."""

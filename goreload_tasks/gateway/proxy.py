@@ -291,6 +291,7 @@ class Connection:
         await self._send(head, body, upstream)
         try:
             answer = await self._final(upstream, stale)
+            self.proxy.gate.answered(upstream.to.launch)
             tail = self.proxy.tag(answer, mark) if mark and is_a_page(answer) else b""
             framing = download(head.method, answer, tail)
         except Malformed as error:

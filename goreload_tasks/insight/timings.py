@@ -1,0 +1,45 @@
+"""PURE. The path of a save, part by part: from the moment a file was written to the first byte of the new answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+PARTS = (
+    ("noticed", "saved", "noticed"),
+    ("decided", "noticed", "begun"),
+    ("built", "begun", "built"),
+    ("swapped", "built", "spawned"),
+    ("accepting", "spawned", "accepting"),
+    ("opened", "accepting", "opened"),
+    ("first byte", "opened", "answered"),
+)
+"""Each part with the moments that it lies between. `built` is compile and link; `swapped` lets the old program finish
+what it was asked and end; `first byte` is known only when somebody waited."""
+
+
+def parts(moments: Mapping[str, float]) -> dict[str, float]:
+    """Seconds of each part of which both moments are known, in their order.
+
+    >>> parts({"saved": 1.0, "noticed": 1.25, "begun": 1.5})
+    {'noticed': 0.25, 'decided': 0.25}
+    """
+    return {
+        name: max(0.0, moments[end] - moments[begin])
+        for name, begin, end in PARTS
+        if begin in moments and end in moments
+    }
+
+
+def line(known: Mapping[str, float], listed: float | None = None) -> str:
+    """The parts for a person.
+
+    Args:
+        listed: seconds of a listing of the inputs, which runs beside the build.
+
+    >>> line({"noticed": 0.0012, "built": 0.5}, listed=0.0612)
+    'noticed 1.2, built 500.0, listed 61.2 beside (ms)'
+    """
+    said = [f"{name} {1000 * seconds:.1f}" for name, seconds in known.items()]
+    if listed is not None:
+        said.append(f"listed {1000 * listed:.1f} beside")
+    return f"{', '.join(said)} (ms)"
