@@ -18,9 +18,13 @@ from goreload_tasks.console import Console, dry_line, size, took
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.inputs.tree import Tree
 from goreload_tasks.inputs.verdict import Verdict, sentence
+from goreload_tasks.insight import history as past
 from goreload_tasks.insight.tags import survey
 from goreload_tasks.project import Project, drive
 from goreload_tasks.settings import Service
+
+LINES = 50
+"""Reloads that `history` shows."""
 
 
 def build(project: Project, out: str, *, as_json: bool, dry: bool) -> None:
@@ -161,6 +165,18 @@ def tags(project: Project, *, timed: bool, as_json: bool) -> None:
             )
         for line in seen.advice:
             console.raw("advice", console.paint(line, Fore.YELLOW), service.name, text=line)
+
+
+def history(project: Project, *, as_json: bool) -> None:
+    """Print the past reloads, the newest last."""
+    console = Console(as_json=as_json)
+    for service in project.services:
+        records = list(past.read(project.store(service).history))[-LINES:]
+        name = f"[{service.name}] " if len(project.services) > 1 else ""
+        for record in records:
+            console.raw("past", name + past.line(record), service.name, **record)
+        if not records:
+            console.raw("past", f"{name}no reload yet", service.name)
 
 
 def _place(project: Project, service: Service, target: Target, out: str) -> str:

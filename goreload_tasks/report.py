@@ -114,6 +114,11 @@ class Report:
         """One line of another kind."""
         self._console.say(event, text, self._service, **fields)
 
+    def detail(self, event: str, text: str) -> None:
+        """One line for who asked for the parts of each reload."""
+        if self._timed:
+            self.say(event, self._console.paint(text, Style.DIM))
+
     def warn(self, event: str, text: str, **fields: object) -> None:
         """One line that wants the person's attention."""
         self._console.say(event, self._console.paint(text, Fore.YELLOW), self._service, **fields)

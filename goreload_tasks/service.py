@@ -38,6 +38,9 @@ ROOM = 1024 * 1024
 ROOM_BEAT = 1.0
 """Seconds between two looks at a full disk."""
 
+QUIET = 2.0
+"""Seconds after a reload before anything is done at rest."""
+
 LIST_BEAT = 2.0
 """Seconds after which a listing that could not be asked for is asked for again."""
 
@@ -68,6 +71,7 @@ class Service:
     Args:
         report: tells the person of this service.
         command: makes the job of a rule.
+        chores: what is done at rest; cancelled by a save, and called again at the next rest.
         check: what was taken for granted at the start, asked once the app is up; what it raises ends the session.
         front: the port that people know, where it is ours.
     """
@@ -82,6 +86,7 @@ class Service:
         command: Callable[[Rule], Job],
         console: Console,
         report: Report,
+        chores: Callable[[], Coroutine[Any, Any, None]] | None = None,
         check: Callable[[], Coroutine[Any, Any, None]] | None = None,
         front: Front | None = None,
     ) -> None:
@@ -92,6 +97,8 @@ class Service:
         self._policy = policy
         self._app = app
         self._command = command
+        self._chores = chores
+        self._resting: asyncio.Task[None] | None = None
         self._check = check
         self._console = console
         self._front = front
@@ -119,7 +126,7 @@ class Service:
     def begin(
         self,
         tell: Callable[[cycle.Event], None],
-        start: Callable[[Coroutine[Any, Any, None]], None],
+        start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
         relist: Callable[[], None],
         git_works: Callable[[], bool],
     ) -> None:
@@ -387,6 +394,8 @@ class Service:
                 assert_never(action)
 
     async def _build(self, generation: int) -> None:
+        if self._resting:
+            self._resting.cancel()
         self._window = (time.time_ns(), 0)
         progress = asyncio.create_task(self._progress())
         try:
@@ -554,6 +563,14 @@ class Service:
         if self.look() or not self._listed:  # what was recalled for the start is asked for again beside the running app
             self._listed = True
             self._relist()
+        if self._chores and (self._resting is None or self._resting.done()):
+            self._resting = self._start(self._rest(self._chores))
+
+    async def _rest(self, chores: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Nobody wants anything: do what can be done without being asked."""
+        await asyncio.sleep(QUIET)
+        if self.state.build is None and not self._rules:
+            await chores()
 
     def _show_broken(self, result: Result) -> None:
         if self._work.binary(0) is None:

@@ -15,10 +15,12 @@ from typing import Literal
 from goreload_tasks import cycle
 from goreload_tasks.app.process import capture
 from goreload_tasks.build.builder import Job
+from goreload_tasks.chores import Chores
 from goreload_tasks.console import Console, dry_line
 from goreload_tasks.engine import Engine
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.gateway.front import Front, bind
+from goreload_tasks.inputs import memory
 from goreload_tasks.inputs.tree import Tree
 from goreload_tasks.insight import history
 from goreload_tasks.project import Project, drive
@@ -27,6 +29,7 @@ from goreload_tasks.service import Service
 from goreload_tasks.settings import Service as Settled
 from goreload_tasks.settings.merge import wrong
 from goreload_tasks.settings.schema import Rule, Tristate
+from goreload_tasks.store import Learned
 from goreload_tasks.work import App, Command, GoWork
 
 SHELL_SIGNS = frozenset("|&;<>()$`")
@@ -83,9 +86,9 @@ def _run(project: Project, rest: Sequence[str], *, as_json: bool, dry: bool, app
 
     async def session() -> int:
         with contextlib.ExitStack() as stack:
-            turn = _turns(project)
+            turn, idle = _turns(project), asyncio.Semaphore(1)
             made = [
-                await _service(project, one, rest, console, stack, turn, app=app, dry=dry, timed=timed)
+                await _service(project, one, rest, console, stack, turn, idle, app=app, dry=dry, timed=timed)
                 for one in project.services
             ]
             services = [service for service in made if service]
@@ -111,6 +114,7 @@ async def _service(
     console: Console,
     stack: contextlib.ExitStack,
     turn: contextlib.AbstractAsyncContextManager[None],
+    idle: contextlib.AbstractAsyncContextManager[None],
     *,
     app: bool,
     dry: bool,
@@ -135,12 +139,14 @@ async def _service(
             _commands(project)(rule)  # one that cannot be run is told before anything is started
     stack.enter_context(store.lock())
     store.empty()
-    work = GoWork(plan, target, store, stack.enter_context(store.scratch()), lambda: tree.headers, turn)
+    learned = Learned(store.learned, memory.key(plan))
+    work = GoWork(plan, target, store, stack.enter_context(store.scratch()), lambda: tree.headers, learned, turn)
     policy = cycle.Policy(settings.reload, settings.crash, app, settings.serve.overlap)
     check = functools.partial(project.confirm, settled, target) if target.recalled else None
     report = Report(console, settled.name, functools.partial(history.add, store.history), timed)
+    chores = Chores(work, report, idle)
     if not app:
-        return Service(settled.name, work, tree, policy, None, _commands(project), console, report, check)
+        return Service(settled.name, work, tree, policy, None, _commands(project), console, report, chores, check)
     mode = _mode(settled)
     sockets = [] if mode == "direct" else bind(settings, settings.serve.bind[: 1 if mode == "socket" else None])
     for one in sockets:
@@ -148,7 +154,7 @@ async def _service(
     front = Front(settings, project.root, sockets) if mode == "proxy" else None
     listen = sockets[0] if mode == "socket" else None
     hands = App(project.root, tuple(argv), settings, lambda: project.app_env(settled), mode == "proxy", listen)
-    return Service(settled.name, work, tree, policy, hands, _commands(project), console, report, check, front)
+    return Service(settled.name, work, tree, policy, hands, _commands(project), console, report, chores, check, front)
 
 
 def _check_ports(project: Project) -> None:

@@ -14,9 +14,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from goreload_tasks.app import strays
 from goreload_tasks.errors import GoreloadError
@@ -25,6 +27,9 @@ NAME = ".goreload"
 MARK = "# Made by goreload-tasks; `clean` removes what is in this folder.\n*\n"
 PARTS = ("bin", "out", "tmp", "lock", "listing.json", "target.json", "learned.json", "history.jsonl")
 """All that this tool makes for a service."""
+
+FRESH = ".new"
+"""Ending of a file of ours that is being written."""
 
 KEPT = 3
 """Binaries kept beside the running one."""
@@ -56,7 +61,7 @@ class Store:
             mark = os.path.join(self.home, ".gitignore")
             if not os.path.lexists(mark):
                 try:
-                    with open(mark, "w", encoding="utf-8", opener=_private) as file:
+                    with open(mark, "w", encoding="utf-8", opener=private) as file:
                         file.write(MARK)
                 except OSError:  # half a mark would be taken for somebody else's
                     with contextlib.suppress(OSError):
@@ -196,6 +201,56 @@ class Store:
                     _remove(os.path.join(folder, str(generation)))
 
 
+class Learned:
+    """What was found out at rest about building a service, kept for the next start.
+
+    Args:
+        path: of the file that keeps it.
+        key: a name for the way of building: toolchain, flags, variables. What was learned of another is forgotten.
+    """
+
+    def __init__(self, path: str, key: str) -> None:
+        self._path = path
+        self._key = key
+        said = recall(path)
+        offered = said.get("offered") if said.get("key") == key else None
+        self.lean: bool = said.get("key") == key and said.get("lean") is True
+        """Everything has been compiled without DWARF: see `command.LEAN`."""
+        self.offered = frozenset(map(str, offered)) if isinstance(offered, list) else frozenset[str]()
+        """Tags that were offered to the person, or are not worth it."""
+
+    def learn(self, *, lean: bool = False, offered: Iterable[str] = ()) -> None:
+        """Know more from now on."""
+        self.lean |= lean
+        self.offered |= frozenset(offered)
+        keep(self._path, {"key": self._key, "lean": self.lean, "offered": sorted(self.offered)})
+
+
+def keep(path: str, said: Mapping[str, object]) -> None:
+    """Write what we know for the next run, whole or not at all; what cannot be written is found out again.
+
+    Only into a folder of ours that is there already.
+    """
+    fresh = path + FRESH
+    with contextlib.suppress(OSError):
+        try:
+            with open(fresh, "w", encoding="utf-8", errors="surrogateescape", opener=private) as stream:
+                json.dump(said, stream, ensure_ascii=False)
+            os.replace(fresh, path)
+        except OSError:
+            os.unlink(fresh)  # half written: the disk is full
+
+
+def recall(path: str) -> dict[str, Any]:
+    """What an earlier run has kept; empty: nothing that can be read."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as stream:
+            said = json.load(stream)
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
 def _make(folder: str) -> None:
     """Make a folder, or make one that is there already its owner's alone."""
     with contextlib.suppress(FileExistsError):
@@ -211,7 +266,7 @@ def _same(file: int, path: str) -> bool:
         return False
 
 
-def _private(path: str, flags: int) -> int:
+def private(path: str, flags: int) -> int:
     """An opener of files that only their owner may read and write."""
     file = os.open(path, flags | os.O_NOFOLLOW, 0o600)
     os.fchmod(file, 0o600)
@@ -242,7 +297,12 @@ def found(root: str) -> list[str]:
     paths = []
     for service in sorted(entry.name for entry in os.scandir(home) if entry.is_dir(follow_symlinks=False)):
         folder = os.path.join(home, service)
-        paths += [path for part in PARTS if os.path.lexists(path := os.path.join(folder, part))]
+        paths += [
+            path
+            for part in PARTS
+            for ending in ("", FRESH)
+            if os.path.lexists(path := os.path.join(folder, part + ending))
+        ]
         paths.append(folder)
     return [*paths, mark, home]
 

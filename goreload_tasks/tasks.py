@@ -210,12 +210,20 @@ def tags(c: Call, time: bool = False, tags: Words = None, service: Words = None,
     once(c.project(tags=tags, service=service), timed=time, as_json=json)
 
 
+@go_task("service", "json")
+def history(c: Call, service: Words = None, json: bool = False) -> None:
+    """Show past reloads of `dev`, part by part."""
+    from goreload_tasks.once import history as once
+
+    once(c.project(service=service), as_json=json)
+
+
 def _exit(code: int) -> None:
     if code:
         raise Exit(code=code)
 
 
-TASKS = (dev, watch, build, run, clean, why, tags)
+TASKS = (dev, watch, build, run, clean, why, tags, history)
 
 
 class GoCollection(Collection):

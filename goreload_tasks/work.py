@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from goreload_tasks.build.builder import Job, Result
-from goreload_tasks.build.command import Plan
+from goreload_tasks.build.command import LEAN, Plan
 from goreload_tasks.build.diagnostics import hindrance
 from goreload_tasks.build.toolchain import Target
 from goreload_tasks.inputs.headers import overlay
 from goreload_tasks.settings import Settings
-from goreload_tasks.store import Store
+from goreload_tasks.store import Learned, Store
 
 
 class Work(Protocol):
@@ -55,7 +55,8 @@ class Work(Protocol):
 class GoWork:
     """`go build`, one file per generation.
 
-    headers: those that the go command does not watch. turn: what a build waits for.
+    headers: those that the go command does not watch. learned: what is known of building this service. turn: what a
+    build waits for.
     """
 
     plan: Plan
@@ -63,6 +64,7 @@ class GoWork:
     store: Store
     scratch: str
     headers: Callable[[], Mapping[str, frozenset[str]]]
+    learned: Learned
     turn: contextlib.AbstractAsyncContextManager[None] | None = None
 
     @property
@@ -74,8 +76,13 @@ class GoWork:
 
     def job(self, generation: int) -> Job:
         overlaid = None if self.plan.overlaid else overlay(self.headers(), self.scratch)
-        argv = self.plan.build(self.binary(generation), *([f"-overlay={overlaid}"] if overlaid else []))
-        return Job(argv, self.plan.cwd, {**self.plan.env, "GOTMPDIR": self.scratch}, turn=self.turn)
+        more = [*([LEAN] if self.learned.lean else []), *([f"-overlay={overlaid}"] if overlaid else [])]
+        return Job(self.plan.build(self.binary(generation), *more), self.plan.cwd, self.env, turn=self.turn)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The variables of a build."""
+        return {**self.plan.env, "GOTMPDIR": self.scratch}
 
     def binary(self, generation: int) -> str:
         return self.store.binary(generation, self.target.name)

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from goreload_tasks.build import toolchain
 from goreload_tasks.inputs import memory
 from goreload_tasks.inputs.snapshot import Entry, Stamp
 from goreload_tasks.inputs.verdict import Inputs
+from goreload_tasks.store import keep
 from tests.driver import BIN, DEADLINE, Driver, Task, alive, answer, free_port, get, server, until, write
 from tests.sources.test_sources import NAMESPACE, needs_namespace
 
@@ -496,7 +496,7 @@ def test_what_is_kept_for_the_next_start_is_whole_or_not_there(small: Path) -> N
     fill(small / "filler")
     entries = {str(small / "a.go"): Entry(Stamp(1, 2, 3, 4), True, b"x" * 16)}
     memory.save(str(small / "listing.json"), "question", Inputs(), entries)
-    toolchain._keep(str(small / "target.json"), "question", toolchain.Target("/a", "b", "/a"))
+    keep(str(small / "target.json"), {"question": "x" * 100})
     assert [path.name for path in small.iterdir()] == ["filler"]
     (small / "filler").unlink()
     memory.save(str(small / "listing.json"), "question", Inputs(), entries)

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import psutil
 
-from tests.driver import Driver, Task, alive, answer, get, server, until, write
+from tests.driver import Builds, Driver, Task, alive, answer, get, server, until, write
 
 
 class Counted:
     """`dev` on a project, with the real builds it starts counted."""
 
     def __init__(self, project: Path, driver: Driver, port: int | None = None) -> None:
-        go = shutil.which("go")
-        shim = project.parent / "shim"
-        self.log = project.parent / "builds"
-        write(shim, {"go": f'#!/bin/sh\n[ "$1" = build ] && echo "$@" >> {self.log}\nexec {go} "$@"\n'})
-        (shim / "go").chmod(0o755)
+        self._go = Builds(project.parent)
         self.project = project
-        env = {"PATH": f"{shim}:{os.environ['PATH']}", **({"GORELOAD_SERVE_PORT": str(port)} if port else {})}
+        env = {**self._go.env, **({"GORELOAD_SERVE_PORT": str(port)} if port else {})}
         self.dev: Task = driver.start(project, "dev", env=env)
         self.url = self.dev.url()
 
     @property
     def builds(self) -> int:
-        return len(self.log.read_text().splitlines())
+        return len(self._go.wanted)
 
     def app(self) -> list[int]:
         return alive([str(self.project), ".goreload", "/bin/"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
 import os
@@ -13,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from goreload_tasks.app.process import Capture
-from goreload_tasks.build.command import Plan, build_env, collector, flags, is_fast
+from goreload_tasks.build.command import Plan, build_env, collector, flags, is_fast, may_be_lean
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.settings import Service
+from goreload_tasks.store import keep, recall
 
 
 def find_go(environ: Mapping[str, str]) -> str:
@@ -110,38 +110,26 @@ async def plan(
     known = json.loads(out)
     if known["GOMOD"] in ("", os.devnull) and not known["GOWORK"]:
         raise GoreloadError(f"no go.mod in {where} or a folder above it; run `go mod init NAME` there first")
-    words, tags = flags(service, line_tags, shlex.split(known["GOFLAGS"]), dev)
+    goflags = shlex.split(known["GOFLAGS"])
+    words, tags = flags(service, line_tags, goflags, dev)
     question = json.dumps([where, pattern, go, words, environ.get("GOOS"), environ.get("GOARCH")])
     target = _recalled(memory, question)
     if target is None:
         target = await _target(service, root, where, pattern, [go, "list", *words], env, run)
-        _keep(memory, question, target)
-    return Plan(go, target.cwd, target.path, tuple(words), tags, env, service.settings.build.nice), target
+        if memory:
+            keep(memory, {"question": question, "target": [target.folder, target.path, target.cwd]})
+    lean = may_be_lean(service, words, goflags, dev)
+    return Plan(go, target.cwd, target.path, tuple(words), tags, env, service.settings.build.nice, lean), target
 
 
 def _recalled(memory: str, question: str) -> Target | None:
+    said = recall(memory)
     try:
-        with open(memory, encoding="utf-8") as file:
-            said = json.load(file)
         folder, path, cwd = said["target"]
         target = Target(folder, path, cwd, recalled=True) if said["question"] == question else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
     return target if target and os.path.isdir(target.folder) else None
-
-
-def _keep(memory: str, question: str, target: Target) -> None:
-    if not memory:
-        return
-    # Only in a folder of ours that is there already: to ask where something is makes nothing.
-    fresh = f"{memory}.new"
-    with contextlib.suppress(OSError):
-        try:
-            with open(fresh, "w", encoding="utf-8", opener=lambda name, how: os.open(name, how, 0o600)) as file:
-                json.dump({"question": question, "target": [target.folder, target.path, target.cwd]}, file)
-            os.replace(fresh, memory)
-        except OSError:
-            os.unlink(fresh)  # half written: the disk is full
 
 
 def _place(service: Service, root: str) -> tuple[str, str]:

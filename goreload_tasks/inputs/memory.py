@@ -6,17 +6,15 @@ compared with the disk like anything else, so an old one costs a look and never 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 
-from goreload_tasks.app.strays import MARK
 from goreload_tasks.build.command import Plan
 from goreload_tasks.inputs.snapshot import Entry, Stamp
 from goreload_tasks.inputs.verdict import Inputs
+from goreload_tasks.store import keep, recall
 
 FORM = 1
 """Raised when what is written changes its meaning."""
@@ -37,7 +35,7 @@ def key(plan: Plan) -> str:
         "env": sorted(
             (name, value)
             for name, value in plan.env.items()
-            if name.startswith(_VARIABLES) and name not in (*_SPEED, MARK)
+            if name.startswith(_VARIABLES) and name not in _SPEED and not name.startswith("GORELOAD_")
         ),
         "go": _identity(plan.go),
         "goenv": _identity(plan.env.get("GOENV") or os.path.join(_config_home(plan.env), "go", "env")),
@@ -73,23 +71,15 @@ def save(path: str, question: str, inputs: Inputs, entries: Mapping[str, Entry])
             if entry.stamp
         },
     }
-    with contextlib.suppress(OSError):
-        file, scratch = tempfile.mkstemp(dir=os.path.dirname(path), prefix="listing-")
-        try:
-            with os.fdopen(file, "w", encoding="utf-8", errors="surrogateescape") as stream:
-                json.dump(said, stream, ensure_ascii=False)
-            os.replace(scratch, path)
-        except OSError:
-            os.unlink(scratch)  # half written: the disk is full
+    keep(path, said)
 
 
 def load(path: str, question: str) -> tuple[Inputs, dict[str, Entry]] | None:
     """Read it; None: there is none, it answers another question, or it cannot be read."""
+    said = recall(path)
+    if said.get("key") != question:
+        return None
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as stream:
-            said = json.load(stream)
-        if said["key"] != question:
-            return None
         inputs = Inputs(
             frozenset(said["build"]),
             frozenset(said["left_out"]),
@@ -100,6 +90,6 @@ def load(path: str, question: str) -> tuple[Inputs, dict[str, Entry]] | None:
             name: Entry(Stamp(*values[:4]), values[4], bytes.fromhex(values[5]), bytes.fromhex(values[6]))
             for name, values in said["entries"].items()
         }
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         return None
     return inputs, entries

@@ -25,6 +25,9 @@ from goreload_tasks.settings import Service
 EDITS = 3
 """Builds after an edit that a time is the median of."""
 
+WORTH = 0.95
+"""Tags that save less than this share leaves are not offered by themselves."""
+
 _CONSTRAINT = re.compile(rb"^//\s*(?:go:build|\+build)\s(.*)$", re.MULTILINE)
 _WORD = re.compile(r"[\w.]+")
 
@@ -38,6 +41,19 @@ class Cost:
     size: int
     cold: float
     edit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Tags that leave packages out of this very program. `note`: why they may, and what is different then."""
+
+    tags: str
+    fewer: int
+    note: str
+    plan: Plan
+
+    def __str__(self) -> str:
+        return f"--tags={self.tags} leaves {self.fewer} packages out; {self.note}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,50 +164,93 @@ async def _advise(
     listing: Listing,
     cost: Cost | None,
 ) -> list[str]:
-    """Tags that leave packages out of this very program; listed to prove it, and built when times are asked for."""
-    names = {str(item["ImportPath"]) for item in items}
-    own = [path for package in listing.packages.values() for path in package.files]
-    offers = []
-    if GIN in names and not any(b"msgpack" in contents(path).lower() for path in own):
-        offers.append(("nomsgpack", "nothing of yours uses MsgPack (Gin would read no such body)"))
-    cgo = {str(item["ImportPath"]) for item in items if item.get("CgoFiles") and not item.get("Standard")}
-    if "runtime/cgo" in names and not cgo:
-        offers.append(("netgo,osusergo", "names and users are then looked up by Go itself, without C"))
+    """What is worth a try; built when times are asked for."""
     advice = []
-    for offer, note in offers:
-        tags = compose(plan.tags, offer.split(","))
-        flags = [flag for flag in plan.flags if not flag.startswith("-tags=")]
-        leaner = replace(plan, flags=(*flags, f"-tags={','.join(tags)}"), tags=tags)
-        fewer = names - {str(item["ImportPath"]) for item in (await _list(leaner))[0]}
-        if not fewer or tags == plan.tags:
-            continue
-        text = f"--tags={offer} leaves {len(fewer)} packages out; {note}"
+    for offer in await _offers(plan, items, listing):
         if cost:
-            less = await _cost(project, service, leaner, target)
-            saved = f"{less.edit / cost.edit:.2f} of the build after an edit, {less.size / cost.size:.2f} of the size"
-            advice.append(f"{text}: {saved}, measured now")
+            less = await _cost(project, service, offer.plan, target)
+            advice.append(f"{offer}: {_saved(less.edit / cost.edit, less.size / cost.size)}")
         else:
-            advice.append(f"{text}; --time measures what it saves")
+            advice.append(f"{offer}; --time measures what it saves")
     return advice
 
 
+async def measured(plan: Plan, target: Target, scratch: str, known: Iterable[str]) -> dict[str, str]:
+    """Tags that make builds after an edit faster, each with the line that offers it; built to prove it.
+
+    Nothing of the project is touched, and what is compiled stays in the go command's cache.
+
+    Args:
+        known: offered already.
+
+    Raises:
+        GoreloadError: something does not compile.
+        OSError: the scratch folder cannot be written.
+    """
+    items, listing = await _list(plan)
+    offers = [offer for offer in await _offers(plan, items, listing) if offer.tags not in known]
+    found: dict[str, str] = {}
+    env = {**plan.env, "GOTMPDIR": scratch}
+    for offer in offers:
+        size, seconds = await _edits(plan, target, scratch, env)
+        less_size, less = await _edits(offer.plan, target, scratch, env)
+        worth = less < WORTH * seconds
+        found[offer.tags] = f"{offer}: {_saved(less / seconds, less_size / size)}" if worth else ""
+    return found
+
+
+def _saved(time: float, size: float) -> str:
+    return f"{time:.2f} of the build after an edit, {size:.2f} of the size, measured now"
+
+
+async def _offers(plan: Plan, items: Sequence[Mapping[str, object]], listing: Listing) -> list[Offer]:
+    """Tags of which it is proved, by a listing, that they leave packages out."""
+    names = {str(item["ImportPath"]) for item in items}
+    own = [path for package in listing.packages.values() for path in package.files]
+    candidates = []
+    if GIN in names and not any(b"msgpack" in contents(path).lower() for path in own):
+        candidates.append(("nomsgpack", "nothing of yours uses MsgPack (Gin would read no such body)"))
+    cgo = {str(item["ImportPath"]) for item in items if item.get("CgoFiles") and not item.get("Standard")}
+    if "runtime/cgo" in names and not cgo:
+        candidates.append(("netgo,osusergo", "names and users are then looked up by Go itself, without C"))
+    offers = []
+    for tags, note in candidates:
+        together = compose(plan.tags, tags.split(","))
+        flags = [flag for flag in plan.flags if not flag.startswith("-tags=")]
+        leaner = replace(plan, flags=(*flags, f"-tags={','.join(together)}"), tags=together)
+        fewer = names - {str(item["ImportPath"]) for item in (await _list(leaner))[0]}
+        if fewer and together != plan.tags:
+            offers.append(Offer(tags, len(fewer), note, leaner))
+    return offers
+
+
 async def _cost(project: Project, service: Service, plan: Plan, target: Target) -> Cost:
-    """Build with an empty cache, then after edits that an overlay pretends.
+    """Build with an empty cache, then after edits.
 
     Raises:
         GoreloadError: it does not compile.
     """
     with project.store(service).scratch() as scratch:
-        out, edited, overlay = (os.path.join(scratch, name) for name in ("binary", "edited.go", "overlay.json"))
         env = {**plan.env, "GOTMPDIR": scratch, "GOCACHE": os.path.join(scratch, "cache")}
-        cold = await _timed(plan.build(out), plan.cwd, env)
-        source = min(os.path.join(target.folder, name) for name in os.listdir(target.folder) if _plain(name))
-        _write(overlay, json.dumps({"Replace": {source: edited}}).encode())
-        times = []
-        for number in range(EDITS + 1):
-            _write(edited, contents(source) + b"\nvar goreload_%d = %d\n" % (number, number))
-            times.append(await _timed(plan.build(out, f"-overlay={overlay}"), plan.cwd, env))
-        return Cost(os.stat(out).st_size, cold, statistics.median(times[1:]))
+        cold = await _timed(plan.build(os.path.join(scratch, "binary")), plan.cwd, env)
+        size, edit = await _edits(plan, target, scratch, env)
+        return Cost(size, cold, edit)
+
+
+async def _edits(plan: Plan, target: Target, scratch: str, env: Mapping[str, str]) -> tuple[int, float]:
+    """Bytes of the binary, and median seconds of a build after an edit of the main package; overlays pretend edits.
+
+    Raises:
+        GoreloadError: it does not compile.
+    """
+    out, edited, overlay = (os.path.join(scratch, name) for name in ("binary", "edited.go", "overlay.json"))
+    source = min(os.path.join(target.folder, name) for name in os.listdir(target.folder) if _plain(name))
+    _write(overlay, json.dumps({"Replace": {source: edited}}).encode())
+    times = []
+    for number in range(EDITS + 1):
+        _write(edited, contents(source) + b"\nvar goreload_%d = %d\n" % (number, number))
+        times.append(await _timed(plan.build(out, f"-overlay={overlay}"), plan.cwd, env))
+    return os.stat(out).st_size, statistics.median(times[1:])
 
 
 def _plain(name: str) -> bool:

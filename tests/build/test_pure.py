@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from goreload_tasks.build.command import collector, dotenv, flags, is_fast
+from goreload_tasks.build.command import collector, dotenv, flags, is_fast, may_be_lean
 from goreload_tasks.build.diagnostics import Problem, parse, summary
 from goreload_tasks.build.tags import check, compose, split
 from goreload_tasks.errors import GoreloadError
@@ -42,6 +42,28 @@ def test_fast_build_is_for_dev_and_never_for_prod_and_a_persons_flags_come_last(
         "-ldflags=-s -w -buildid= -X a=b -s=false",
         "-ldflags=net=-w",
     ]
+
+
+@pytest.mark.parametrize(
+    ("values", "goflags", "dev", "lean"),
+    [
+        ({}, [], True, True),
+        ({"build": {"ldflags": "-X a.b=-w=c"}}, [], True, True),
+        ({}, [], False, False),
+        ({"environment": "prod"}, [], True, False),
+        ({"build": {"fast": "off"}}, [], True, False),
+        ({"build": {"flags": ["-gcflags=-e"]}}, [], True, False),
+        ({"build": {"flags": ["--gcflags", "-e"]}}, [], True, False),
+        ({"environments": {"dev": {"ldflags": "-w=0"}}}, [], True, False),
+        ({"build": {"ldflags": "-s=false"}}, [], True, False),
+        ({}, ["-gcflags=all=-N -l"], True, False),
+    ],
+)
+def test_dwarf_is_left_out_of_archives_where_the_person_says_nothing_of_compiling(
+    values: dict[str, object], goflags: list[str], dev: bool, lean: bool
+) -> None:
+    one = service(**values)
+    assert may_be_lean(one, flags(one, [], goflags, dev)[0], goflags, dev) is lean
 
 
 def test_problems_come_with_places_first_each_once() -> None:

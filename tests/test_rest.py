@@ -1,0 +1,128 @@
+"""What `dev` does while nobody wants anything, and what a reload says of its parts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.driver import Builds, Driver, Task, alive, answer, free_port, get, server, until, write
+
+PROGRAM = """package main
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"runtime/pprof"
+)
+
+func main() {
+	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, Answer()) })
+	http.HandleFunc("/caller", func(w http.ResponseWriter, r *http.Request) {
+		counter, file, line, _ := runtime.Caller(0)
+		fmt.Fprintf(w, "%s %s:%d", runtime.FuncForPC(counter).Name(), file, line)
+	})
+	http.HandleFunc("/stack", func(w http.ResponseWriter, r *http.Request) { w.Write(debug.Stack()) })
+	http.HandleFunc("/pprof", func(w http.ResponseWriter, r *http.Request) {
+		var out bytes.Buffer
+		pprof.Lookup("goroutine").WriteTo(&out, 1)
+		w.Write(out.Bytes())
+	})
+	http.HandleFunc("/panic", func(w http.ResponseWriter, r *http.Request) { go crash() })
+	listener, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT"))
+	if err != nil {
+		panic(err)
+	}
+	http.Serve(listener, nil)
+}
+
+func crash() {
+	panic("on purpose")
+}
+"""
+
+
+LEAN = "-gcflags=all=-dwarf=false"
+
+
+def started(driver: Driver, project: Path, go: Builds, *words: str, **env: str) -> tuple[Task, str]:
+    told = {**go.env, "GORELOAD_SERVE_PORT": str(free_port()), **env}
+    dev = driver.start(project, "dev", *words, program="goreload", env=told)
+    return dev, dev.url()
+
+
+def at(text: str) -> int:
+    """The line of the program that a text is in."""
+    return 1 + PROGRAM[: PROGRAM.index(text)].count("\n")
+
+
+def test_everything_is_compiled_without_dwarf_at_rest_and_linked_so_from_then_on(
+    project: Path, driver: Driver, tmp_path: Path
+) -> None:
+    server(project, tasks=False, **{"main.go": PROGRAM})
+    go = Builds(tmp_path)
+    dev, url = started(driver, project, go, "--timings")
+    dev.line("everything is compiled without DWARF")
+    assert [LEAN in build for build in go.wanted] == [False]
+    assert LEAN in go.idle[0]
+    write(project, {"answer.go": answer("lean")})
+    assert get(url) == "lean"
+    assert [LEAN in build for build in go.wanted] == [False, True]
+    # Names and lines are all there.
+    file = project / "main.go"
+    assert get(url, "/caller") == f"main.main.func2 {file}:{at('runtime.Caller')}"
+    assert f"{file}:{at('debug.Stack')}" in get(url, "/stack")
+    assert f"{file}:{at('pprof.Lookup')}" in get(url, "/pprof")
+    get(url, "/panic")
+    dev.line(rf"on purpose \(main.go:{at('on purpose')}\)")
+    dev.stop()
+    # It is remembered.
+    dev, url = started(driver, project, go)
+    assert get(url) == "lean"
+    assert LEAN in go.wanted[-1]
+    dev.stop()
+
+
+def test_save_ends_what_is_done_at_rest_and_it_goes_on_later(project: Path, driver: Driver, tmp_path: Path) -> None:
+    server(project, tasks=False, **{"main.go": PROGRAM})
+    held = tmp_path / "held"
+    held.touch()
+    go = Builds(tmp_path, held)
+    dev, url = started(driver, project, go, "--timings")
+    until(lambda: len(go.idle) == 1, "the chore began")
+    write(project, {"answer.go": answer("two")})
+    assert get(url) == "two"
+    assert not any(LEAN in build for build in go.wanted)
+    until(lambda: len(go.idle) == 2, "the chore goes on")
+    assert alive(["build", LEAN, str(project)])
+    assert dev.stop() == 130
+    assert not alive([LEAN, str(project)])
+
+
+def test_parts_of_a_reload_are_shown_and_written_down(project: Path, driver: Driver) -> None:
+    server(project, tasks=False)
+    port = free_port()
+    dev = driver.start(project, "dev", "--timings", program="goreload", env={"GORELOAD_SERVE_PORT": str(port)})
+    url = dev.url()
+    write(project, {"answer.go": answer("two")})
+    assert get(url) == "two"
+    dev.line(
+        r"noticed [\d.]+, decided [\d.]+, built [\d.]+, swapped [\d.]+, accepting [\d.]+, opened [\d.]+, first byte"
+    )
+    write(project, {"answer.go": answer("broken") + "x"})
+    dev.line("1 error")
+    dev.stop()
+    shown = driver.run(project, "history", program="goreload").stdout.splitlines()
+    assert len(shown) == 3
+    assert "start -> built" in shown[0]
+    assert "answer.go -> failed" in shown[2]
+    records = [
+        json.loads(line) for line in driver.run(project, "history", "--json", program="goreload").stdout.splitlines()
+    ]
+    assert records[1]["changed"] == ["answer.go"]
+    assert list(records[1]["ms"]) == ["noticed", "decided", "built", "swapped", "accepting", "opened", "first byte"]
+    assert records[2]["ms"].keys() == {"noticed", "decided", "built"}
