@@ -8,10 +8,10 @@
 """
 
 from goreload_tasks import traps
-from goreload_tasks.tasks import build, clean, collection, dev, history, run, tags, watch, why
+from goreload_tasks.tasks import build, clean, collection, dev, doctor, history, run, tags, watch, why
 
 ns = collection()
 
 traps.arm()
 
-__all__ = ["build", "clean", "collection", "dev", "history", "ns", "run", "tags", "watch", "why"]
+__all__ = ["build", "clean", "collection", "dev", "doctor", "history", "ns", "run", "tags", "watch", "why"]

@@ -33,7 +33,9 @@ def size(count: int) -> str:
     """Bytes for a person, in binary units."""
     if count < 1024 * 1024:
         return f"{count / 1024:.0f} KiB"
-    return f"{count / 1024 / 1024:.1f} MiB"
+    if count < 1024**3:
+        return f"{count / 1024**2:.1f} MiB"
+    return f"{count / 1024**3:.1f} GiB"
 
 
 def dry_line(argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -165,6 +167,29 @@ def tags(project: Project, *, timed: bool, as_json: bool) -> None:
             )
         for line in seen.advice:
             console.raw("advice", console.paint(line, Fore.YELLOW), service.name, text=line)
+
+
+def doctor(project: Project, *, settings: bool, as_json: bool) -> bool:
+    """Print what is wrong, and what mends it; or the settings. True: `dev` can work."""
+    from goreload_tasks.insight.doctor import examine, settled
+
+    console = Console(as_json=as_json)
+    colours = {"ok": Fore.GREEN, "note": Fore.YELLOW, "wrong": Fore.RED}
+    well = True
+    for service in project.services:
+        if len(project.services) > 1:
+            console.raw("service", console.paint(service.name, Style.BRIGHT), service.name)
+        if settings:
+            for path, value, source in settled(service):
+                text = f"{path} = {json.dumps(value, default=list)}  ({source})"
+                console.raw("setting", text, service.name, path=path, value=value, source=source)
+            continue
+        for one in drive(examine(project, service)):
+            well &= one.how != "wrong"
+            text = f"{console.paint(f'{one.how:5}', colours[one.how])}  {one.about}: {one.text}"
+            mend = f"; {one.mend}" if one.mend else ""
+            console.raw("finding", text + mend, service.name, **dataclasses.asdict(one))
+    return well
 
 
 def history(project: Project, *, as_json: bool) -> None:

@@ -25,6 +25,7 @@ HELP = {
     "tags": "build tags beside those of the settings: --tags=a,b or --tags a --tags b",
     "service": "only this service (a,b or given twice: several); default: all",
     "json": "one JSON object a line instead of text",
+    "settings": "each setting with its value and where it came from, instead",
     "timings": "show the parts of each reload",
     "time": "build each, with an empty cache and after an edit, and measure",
     "path": "the file; it need not be there",
@@ -210,6 +211,22 @@ def tags(c: Call, time: bool = False, tags: Words = None, service: Words = None,
     once(c.project(tags=tags, service=service), timed=time, as_json=json)
 
 
+@go_task("settings", "env", "tags", "service", "json")
+def doctor(
+    c: Call,
+    settings: bool = False,
+    env: str = "",
+    tags: Words = None,
+    service: Words = None,
+    json: bool = False,
+) -> None:
+    """Say what is wrong, and what mends it: toolchain, module, inputs, watching, port. Exit code 1: something is."""
+    from goreload_tasks.once import doctor as once
+
+    if not once(c.project(env, tags, service), settings=settings, as_json=json):
+        raise Exit(code=1)
+
+
 @go_task("service", "json")
 def history(c: Call, service: Words = None, json: bool = False) -> None:
     """Show past reloads of `dev`, part by part."""
@@ -223,7 +240,7 @@ def _exit(code: int) -> None:
         raise Exit(code=code)
 
 
-TASKS = (dev, watch, build, run, clean, why, tags, history)
+TASKS = (dev, watch, build, run, clean, why, tags, doctor, history)
 
 
 class GoCollection(Collection):
