@@ -15,16 +15,15 @@ from goreload_tasks.app.process import Capture
 from goreload_tasks.build.command import Plan
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.inputs import memory
+from goreload_tasks.inputs.embeds import reach
 from goreload_tasks.inputs.golist import (
     Listing,
     command,
     embed_folders,
     embedded_by,
     leads,
-    matches,
     may_be_source,
     parse,
-    steps,
 )
 from goreload_tasks.inputs.headers import unseen
 from goreload_tasks.inputs.ignore import Ignore, Patterns, repository
@@ -447,7 +446,7 @@ def _places(inputs: Inputs, tops: Iterable[str]) -> Iterable[str]:
     yield from tops
     for folder, patterns in inputs.embeds:
         for pattern in patterns:
-            yield from _embedding(folder, pattern)
+            yield from reach(folder, pattern)
 
 
 def _nearest(folder: str) -> str:
@@ -458,26 +457,6 @@ def _nearest(folder: str) -> str:
             return ""
         folder = parent
     return folder
-
-
-def _embedding(package: str, pattern: str) -> Iterable[str]:
-    """The folders in which something new could be embedded: those that lead to a match, and all below a match.
-
-    As cmd/go does (load, resolveEmbed): another module, a symlink and what version control keeps are never entered.
-    """
-    level = [package]
-    for step in steps(pattern):
-        yield from level
-        level = [path for folder in level for path in _enter(folder, package) if matches(step, os.path.basename(path))]
-    hidden = () if pattern.startswith("all:") else (".", "_")
-    while level:
-        yield from level
-        level = [
-            path
-            for folder in level
-            for path in _enter(folder, package)
-            if not os.path.basename(path).startswith(hidden) and os.path.basename(path) not in _KEPT
-        ]
 
 
 def _embeddable(path: str, package: str, top: str) -> bool:
@@ -497,17 +476,3 @@ def _embeddable(path: str, package: str, top: str) -> bool:
             return False
         folder = os.path.dirname(folder)
     return not os.path.lexists(path) or (os.path.exists(path) and not os.path.islink(path))
-
-
-_KEPT = frozenset({".bzr", ".hg", ".git", ".svn"})
-
-
-def _enter(folder: str, package: str) -> Iterable[str]:
-    """The folders in a folder, unless it is another module's."""
-    if folder != package and os.path.exists(os.path.join(folder, "go.mod")):
-        return ()
-    try:
-        with os.scandir(folder) as found:
-            return [entry.path for entry in found if entry.is_dir(follow_symlinks=False)]
-    except OSError:
-        return ()

@@ -1,0 +1,5 @@
+"""Building without the go command, provably equal."""
+
+from goreload_tasks.build.direct.direct import Built, Direct, DirectJob, Verified
+
+__all__ = ["Built", "Direct", "DirectJob", "Verified"]
