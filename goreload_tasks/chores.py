@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import os
 
 from goreload_tasks.build.builder import Job
-from goreload_tasks.build.command import LEAN, LEAST_MEMORY
+from goreload_tasks.build.command import LEAN, LEAST_MEMORY, Plan
 from goreload_tasks.build.toolchain import available_memory
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.report import Report
@@ -22,42 +23,83 @@ class Chores:
 
     Args:
         turn: entered for each: one at a time, over all services.
+        quiet: seconds of rest before they begin.
     """
 
-    def __init__(self, work: GoWork, report: Report, turn: contextlib.AbstractAsyncContextManager[None]) -> None:
+    def __init__(
+        self, work: GoWork, report: Report, turn: contextlib.AbstractAsyncContextManager[None], quiet: float
+    ) -> None:
         self._work = work
         self._report = report
         self._turn = turn
+        self._quiet = quiet
+        self._learned_from: tuple[int, Plan] | None = None  # the build after which the program was learned
 
-    async def __call__(self) -> None:
-        """Do what is left to do. What cannot be done now is tried at the next rest."""
-        for chore in (self._warm, self._advise):
+    async def __call__(self) -> bool:
+        """Do what is left to do. What cannot be done now is tried at the next rest.
+
+        True: the newest binary is not what the sources call for, and must be built again.
+        """
+        await asyncio.sleep(self._quiet)
+        for chore in (self._verify, self._warm, self._prime, self._advise):
             async with self._turn:
                 with contextlib.suppress(GoreloadError, OSError):
-                    await chore()
+                    if await chore():
+                        return True
+        return False
 
-    async def _warm(self) -> None:
+    async def _verify(self) -> bool:
+        """Prove by `go build` that what was built directly is right. True: it is not."""
+        work, direct, newest = self._work, self._work.direct(), self._work.newest
+        if direct is None or newest is None or newest.built is None:
+            return False
+        verified = await direct.verify(work.binary(work.made))
+        if verified.outcome == "discarded":
+            return False
+        work.newest = None
+        self._learned_from = work.made, work.plan
+        different = verified.outcome == "different"
+        work.learned.learn(verified=not different, different=different)
+        self._report.verified(verified.outcome, verified.bundle)
+        return different
+
+    async def _warm(self) -> bool:
         """Compile everything without DWARF once; from then on builds link what has none."""
         work = self._work
         if not work.plan.may_be_lean or work.learned.lean or available_memory() < LEAST_MEMORY:
-            return
+            return False
         plan = dataclasses.replace(work.plan, nice=LOWEST)
         result = await Job(plan.build(os.path.join(work.scratch, "lean"), LEAN), plan.cwd, work.env).run()
         if result.code == 0:
             work.learned.learn(lean=True)
             self._report.detail("lean", "everything is compiled without DWARF now: links are faster from here on")
+        return False
 
-    async def _advise(self) -> None:
+    async def _prime(self) -> bool:
+        """Learn from the go command how it builds this program, so that the next builds need not ask it."""
+        work, direct = self._work, self._work.direct()
+        up_to_date = work.newest is not None and work.newest.built is not None
+        if direct is None or up_to_date or self._learned_from == (work.made, work.plan):
+            return False
+        before = direct.reason
+        await direct.prime()
+        self._learned_from = work.made, work.plan
+        if direct.reason != before:
+            said = f"builds ask the go command: {direct.reason}" if direct.reason else "builds are direct from here on"
+            self._report.detail("direct", said)
+        return False
+
+    async def _advise(self) -> bool:
         """Offer once what would make every build faster, with what it was measured to save."""
         work = self._work
         if not work.plan.may_be_lean:  # a fast build is not wanted
-            return
+            return False
         from goreload_tasks.insight.tags import measured
 
-        flags = (*work.plan.flags, *([LEAN] if work.learned.lean else []))
-        plan = dataclasses.replace(work.plan, flags=flags, nice=LOWEST)
+        plan = dataclasses.replace(work.plan, nice=LOWEST)
         found = await measured(plan, work.target, work.scratch, work.learned.offered)
         for line in filter(None, found.values()):
             self._report.say("advice", line)
         if found:
             work.learned.learn(offered=found)
+        return False

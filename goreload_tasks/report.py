@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal
 
 from colorama import Fore, Style
 
@@ -17,6 +18,9 @@ from goreload_tasks.insight import timings
 
 TAIL = 5
 """Lines shown again of an app that ended by itself."""
+
+STAMP = "%Y-%m-%dT%H:%M:%S%z"
+"""The time of day in the history."""
 
 SHOWN = 20
 """Files of a reload that are written down; a checkout may change thousands."""
@@ -43,6 +47,7 @@ class Report:
         self._timed = timed
         self._files: dict[str, None] = {}
         self._built: float | None = None
+        self._remark = ""
         self._moments: dict[str, float] = {}  # of the newest save's path; see `timings.PARTS`
         self._listed: float | None = None
         self._record: dict[str, object] | None = None  # of a reload whose first answer is still to come
@@ -67,9 +72,16 @@ class Report:
         """The inputs were listed beside the build, in so many seconds."""
         self._listed = seconds
 
-    def built(self, seconds: float | None) -> None:
-        """The next reload had a build that took so long; None: it had none after all."""
+    def built(self, seconds: float, remark: str, detail: str) -> None:
+        """The next reload had a build that took so long.
+
+        Args:
+            remark: what the person must know of the binary. detail: how it was made.
+        """
         self._built = seconds
+        self._remark = remark
+        if detail:
+            self.detail("how", detail)
 
     def close(self) -> None:
         """Nothing more is to come of the newest reload: write it down, and show its parts if they are wanted."""
@@ -89,11 +101,15 @@ class Report:
     def _done(self, did: str, result: str, coming: bool = False) -> None:
         """A reload is over, but for what `coming` says is still to be measured."""
         self.close()
-        at = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        self._record = {"at": at, "changed": list(self._files)[:SHOWN] or ["start"], "did": did, "result": result}
+        self._record = {
+            "at": time.strftime(STAMP),
+            "changed": list(self._files)[:SHOWN] or ["start"],
+            "did": did,
+            "result": result,
+        }
         if not coming:
             self.close()
-        self._files, self._built = {}, None
+        self._files, self._built, self._remark = {}, None, ""
 
     @property
     def made(self) -> str:
@@ -119,6 +135,18 @@ class Report:
         if self._timed:
             self.say(event, self._console.paint(text, Style.DIM))
 
+    def verified(self, outcome: Literal["equal", "expected", "different"], bundle: str) -> None:
+        """What the real build said of a direct one."""
+        self._keep({"at": time.strftime(STAMP), "changed": ["verification"], "did": outcome, "result": bundle})
+        if outcome == "different":
+            text = (
+                "the direct build was not what `go build` makes: it is built again, and from now on by the go command"
+            )
+            self.warn("direct", f"{text}; please report {bundle}", bundle=bundle)
+        else:
+            lag = " but for line numbers" if outcome == "expected" else ""
+            self.detail("direct", f"`go build` makes the same binary{lag}")
+
     def warn(self, event: str, text: str, **fields: object) -> None:
         """One line that wants the person's attention."""
         self._console.say(event, self._console.paint(text, Fore.YELLOW), self._service, **fields)
@@ -127,7 +155,10 @@ class Report:
         """How a reload went. `coming`: `close` follows, when its program has answered."""
         paint, what = self._console.paint, self.what
         parts = [paint(what, Fore.CYAN), paint(did, Fore.GREEN), *([result] if result else [])]
-        self._console.say("reload", " -> ".join(parts), self._service, changed=what, did=did, result=result)
+        remark, fields = "", {"changed": what, "did": did, "result": result}
+        if self._remark:
+            remark, fields["remark"] = f"  ({self._remark})", self._remark
+        self._console.say("reload", " -> ".join(parts) + remark, self._service, **fields)
         self._done(did, result, coming)
 
     def refresh(self, files: Sequence[str], browsers: bool) -> None:
@@ -160,15 +191,19 @@ class Report:
         self.say("failed", f"{self.what} -> {self._console.paint(f'exit code {code}', Fore.RED)}, {took(seconds)}")
         self._done("failed", f"exit code {code}")
 
-    def ended(self, code: int, tail: Sequence[str], panic: Panic | None, root: str, then: str) -> None:
-        """The app ended by itself: why, where in the project, and what follows."""
+    def ended(self, code: int, tail: Sequence[str], panic: Panic | None, root: str, then: str, remark: str) -> None:
+        """The app ended by itself: why, where in the project, and what follows.
+
+        Args:
+            remark: on the lines that its trace names.
+        """
         paint = self._console.paint
         for line in tail[-TAIL:]:
             self._console.raw("tail", paint(f"  | {line}", Fore.RED if code else ""), self._service, text=line)
         if panic:
             own = first(panic)
             place = f" ({os.path.relpath(own.file, root)}:{own.line})" if own else ""
-            text = f"{panic.message.splitlines()[0]}{place}"
+            text = f"{panic.message.splitlines()[0]}{place}{f'  ({remark})' if remark else ''}"
             self._console.raw("panic", paint(text, Fore.RED), self._service, text=text)
         colour = Fore.RED if code else Fore.YELLOW
         self.say("exit", f"{paint(f'the app ended by itself: {exit_name(code)}', colour)}; {then}", code=code)

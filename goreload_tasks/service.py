@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, assert_never
+from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 from colorama import Fore
 
@@ -29,6 +29,9 @@ from goreload_tasks.settings.schema import Rule
 from goreload_tasks.store import TakenError
 from goreload_tasks.work import App, Work
 
+if TYPE_CHECKING:
+    from goreload_tasks.build.direct import DirectJob
+
 PROGRESS_AFTER = 1.0
 """Seconds of a build after which the person sees that it goes on."""
 
@@ -37,9 +40,6 @@ ROOM = 1024 * 1024
 
 ROOM_BEAT = 1.0
 """Seconds between two looks at a full disk."""
-
-QUIET = 2.0
-"""Seconds after a reload before anything is done at rest."""
 
 LIST_BEAT = 2.0
 """Seconds after which a listing that could not be asked for is asked for again."""
@@ -71,7 +71,7 @@ class Service:
     Args:
         report: tells the person of this service.
         command: makes the job of a rule.
-        chores: what is done at rest; cancelled by a save, and called again at the next rest.
+        chores: what is done at rest; cancelled by a save, and called again at the next rest. True: build again.
         check: what was taken for granted at the start, asked once the app is up; what it raises ends the session.
         front: the port that people know, where it is ours.
     """
@@ -86,7 +86,7 @@ class Service:
         command: Callable[[Rule], Job],
         console: Console,
         report: Report,
-        chores: Callable[[], Coroutine[Any, Any, None]] | None = None,
+        chores: Callable[[], Coroutine[Any, Any, bool]] | None = None,
         check: Callable[[], Coroutine[Any, Any, None]] | None = None,
         front: Front | None = None,
     ) -> None:
@@ -103,9 +103,10 @@ class Service:
         self._console = console
         self._front = front
         self._report = report
-        self._job: Job | None = None
+        self._job: Job | DirectJob | None = None
         self._results: dict[int, Result] = {}
         self._digests: dict[int, str] = {}
+        self._remarks: dict[int, str] = {}
         self._launches: dict[int, Launch] = {}
         self._ended: Crashed = Crashed("")
         self._timer: asyncio.TimerHandle | None = None
@@ -314,6 +315,7 @@ class Service:
             if not any(count):
                 return
             under_way.job.cancel()
+        self._wake()
         self._runs[rule] += 1
         self._rules[rule] = flight = Flight(self._command(rule), self._runs[rule], time.time_ns())
         self._start(self._run_rule(rule, flight, files))
@@ -393,9 +395,13 @@ class Service:
             case _:
                 assert_never(action)
 
-    async def _build(self, generation: int) -> None:
+    def _wake(self) -> None:
+        """Somebody wants something: what is done at rest waits."""
         if self._resting:
             self._resting.cancel()
+
+    async def _build(self, generation: int) -> None:
+        self._wake()
         self._window = (time.time_ns(), 0)
         progress = asyncio.create_task(self._progress())
         try:
@@ -419,7 +425,8 @@ class Service:
             if self._work.hindered(result) == "full":
                 self._start(self._until_room(generation))
         else:
-            self._report.built(result.seconds)
+            self._report.built(result.seconds, result.remark, result.detail)
+            self._remarks[generation] = result.remark
             self._tell(cycle.Built(generation, self._identify(generation)))
 
     async def _make(self, generation: int) -> Result:
@@ -431,8 +438,8 @@ class Service:
                 self._report.warn("removed", text)
             if self.state.build and self.state.build.cancelled:  # before it began
                 return Result(0, "", 0.0, True)
-            self._job = self._work.job(generation)
-            return await self._job.run()
+            self._job = job = self._work.job(generation)
+            return await job.run()
         except TakenError:
             raise
         except GoreloadError as error:
@@ -457,6 +464,7 @@ class Service:
         """A name for the content of a binary: that of an equal one that is known, else its own."""
         binary = self._work.binary(generation)
         self._digests = {known: name for known, name in self._digests.items() if self._exists(known)}
+        self._remarks = {known: remark for known, remark in self._remarks.items() if self._exists(known)}
         for known, name in reversed(self._digests.items()):
             if binary and (path := self._work.binary(known)) and same_file(binary, path):
                 self._digests[generation] = name
@@ -510,7 +518,9 @@ class Service:
             how = exit_name(code) if code else "it was done, with exit code 0"
             if self._front and readiness.port_in_use(launch.tail) == self._front.port:
                 how = f"{how}: {self._taken()}"
-            self._ended = Crashed(how, tuple(launch.tail), panic.parse(launch.tail, self._app.cwd))
+            trace = panic.parse(launch.tail, self._app.cwd)
+            remark = self._remarks.get(generation, "") if trace else ""
+            self._ended = Crashed(f"{how}; {remark}" if remark else how, tuple(launch.tail), trace, remark)
         self._tell(cycle.Exited(number, code, random.random()))
 
     async def _ready(self, launch: Launch) -> None:
@@ -566,11 +576,11 @@ class Service:
         if self._chores and (self._resting is None or self._resting.done()):
             self._resting = self._start(self._rest(self._chores))
 
-    async def _rest(self, chores: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _rest(self, chores: Callable[[], Coroutine[Any, Any, bool]]) -> None:
         """Nobody wants anything: do what can be done without being asked."""
-        await asyncio.sleep(QUIET)
-        if self.state.build is None and not self._rules:
-            await chores()
+        if await chores():
+            self._report.about(["verification"])
+            self.handle(cycle.Changed("rebuild"))
 
     def _show_broken(self, result: Result) -> None:
         if self._work.binary(0) is None:
@@ -590,7 +600,7 @@ class Service:
         elif action.retry_in is not None:
             then = f"starts again in {took(action.retry_in)}"
         assert self._app is not None
-        self._report.ended(action.code, self._ended.tail, self._ended.panic, self._app.cwd, then)
+        self._report.ended(action.code, self._ended.tail, self._ended.panic, self._app.cwd, then, self._ended.remark)
         if busy := readiness.port_in_use(self._ended.tail):
             self._start(self._name_owner(busy))
 

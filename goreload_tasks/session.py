@@ -140,11 +140,12 @@ async def _service(
     stack.enter_context(store.lock())
     store.empty()
     learned = Learned(store.learned, memory.key(plan))
-    work = GoWork(plan, target, store, stack.enter_context(store.scratch()), lambda: tree.headers, learned, turn)
+    scratch = stack.enter_context(store.scratch())
+    work = GoWork(plan, target, store, scratch, lambda: tree.headers, learned, settings.build.direct, turn)
     policy = cycle.Policy(settings.reload, settings.crash, app, settings.serve.overlap)
     check = functools.partial(project.confirm, settled, target) if target.recalled else None
     report = Report(console, settled.name, functools.partial(history.add, store.history), timed)
-    chores = Chores(work, report, idle)
+    chores = Chores(work, report, idle, settings.build.verify_after)
     if not app:
         return Service(settled.name, work, tree, policy, None, _commands(project), console, report, chores, check)
     mode = _mode(settled)

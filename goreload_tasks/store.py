@@ -5,6 +5,7 @@
 .goreload/SERVICE/bin/N/NAME    the binary of generation N; never overwritten, the last few are kept
 .goreload/SERVICE/out/ENV/NAME  what `build` makes
 .goreload/SERVICE/tmp/PID-BEGAN GOTMPDIR of one process
+.goreload/SERVICE/direct        archives of direct builds, for one run
 
 All of it is for its owner alone, whatever the umask: a binary may hold what its sources hold.
 """
@@ -25,7 +26,7 @@ from goreload_tasks.errors import GoreloadError
 
 NAME = ".goreload"
 MARK = "# Made by goreload-tasks; `clean` removes what is in this folder.\n*\n"
-PARTS = ("bin", "out", "tmp", "lock", "listing.json", "target.json", "learned.json", "history.jsonl")
+PARTS = ("bin", "out", "tmp", "lock", "listing.json", "target.json", "learned.json", "history.jsonl", "direct")
 """All that this tool makes for a service."""
 
 FRESH = ".new"
@@ -150,6 +151,11 @@ class Store:
         return os.path.join(self.folder, "learned.json")
 
     @property
+    def direct(self) -> str:
+        """What direct builds keep between them."""
+        return os.path.join(self.folder, "direct")
+
+    @property
     def history(self) -> str:
         """Where past reloads are written down."""
         return os.path.join(self.folder, "history.jsonl")
@@ -218,12 +224,25 @@ class Learned:
         """Everything has been compiled without DWARF: see `command.LEAN`."""
         self.offered = frozenset(map(str, offered)) if isinstance(offered, list) else frozenset[str]()
         """Tags that were offered to the person, or are not worth it."""
+        self.verified = _count(said, "verified") if said.get("key") == key else 0
+        """Direct builds that `go build` has proved right."""
+        self.different = _count(said, "different") if said.get("key") == key else 0
+        """Those that were wrong."""
 
-    def learn(self, *, lean: bool = False, offered: Iterable[str] = ()) -> None:
+    def learn(
+        self, *, lean: bool = False, offered: Iterable[str] = (), verified: bool = False, different: bool = False
+    ) -> None:
         """Know more from now on."""
         self.lean |= lean
         self.offered |= frozenset(offered)
-        keep(self._path, {"key": self._key, "lean": self.lean, "offered": sorted(self.offered)})
+        self.verified += verified
+        self.different += different
+        said = {"lean": self.lean, "offered": sorted(self.offered)}
+        keep(self._path, {"key": self._key, **said, "verified": self.verified, "different": self.different})
+
+
+def _count(said: Mapping[str, Any], name: str) -> int:
+    return value if isinstance(value := said.get(name), int) else 0
 
 
 def keep(path: str, said: Mapping[str, object]) -> None:

@@ -7,8 +7,8 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from goreload_tasks.build.builder import Job, Result
 from goreload_tasks.build.command import LEAN, Plan
@@ -17,6 +17,9 @@ from goreload_tasks.build.toolchain import Target
 from goreload_tasks.inputs.headers import overlay
 from goreload_tasks.settings import Settings
 from goreload_tasks.store import Learned, Store
+
+if TYPE_CHECKING:
+    from goreload_tasks.build.direct import Direct, DirectJob
 
 
 class Work(Protocol):
@@ -36,7 +39,7 @@ class Work(Protocol):
         """
         ...
 
-    def job(self, generation: int) -> Job: ...
+    def job(self, generation: int) -> Job | DirectJob: ...
 
     def binary(self, generation: int) -> str | None: ...
 
@@ -51,21 +54,62 @@ class Work(Protocol):
     def tidy(self, running: set[int]) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
 class GoWork:
-    """`go build`, one file per generation.
+    """`go build`, or the same done directly; one file per generation.
 
-    headers: those that the go command does not watch. learned: what is known of building this service. turn: what a
-    build waits for.
+    Args:
+        scratch: GOTMPDIR.
+        headers: those that the go command does not watch.
+        learned: what is known of building this service.
+        direct: as `build.direct` says.
+        turn: what a build waits for.
     """
 
-    plan: Plan
-    target: Target
-    store: Store
-    scratch: str
-    headers: Callable[[], Mapping[str, frozenset[str]]]
-    learned: Learned
-    turn: contextlib.AbstractAsyncContextManager[None] | None = None
+    def __init__(
+        self,
+        plan: Plan,
+        target: Target,
+        store: Store,
+        scratch: str,
+        headers: Callable[[], Mapping[str, frozenset[str]]],
+        learned: Learned,
+        direct: Literal["auto", "exact", "off"] = "off",
+        turn: contextlib.AbstractAsyncContextManager[None] | None = None,
+    ) -> None:
+        self.target = target
+        self.store = store
+        self.scratch = scratch
+        self.learned = learned
+        self.made = 0
+        """The generation of the newest build."""
+        self.newest: DirectJob | None = None
+        """That build, if it was to be direct, until it is proved."""
+        self._plan = plan
+        self._headers = headers
+        self._mode = direct
+        self._turn = turn
+        self._direct: tuple[Plan, Direct] | None = None
+
+    @property
+    def plan(self) -> Plan:
+        """How it is built now."""
+        more = (LEAN,) if self.learned.lean else ()
+        return replace(self._plan, flags=(*self._plan.flags, *more))
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The variables of a build."""
+        return {**self._plan.env, "GOTMPDIR": self.scratch}
+
+    def direct(self) -> Direct | None:
+        """What builds directly in the way that it is built now; None: that is not wanted, or cannot be."""
+        if self._mode == "off" or not self._plan.fast or self._overlay():
+            return None
+        if self._direct is None or self._direct[0] != self.plan:
+            from goreload_tasks.build.direct import Direct  # at rest: the first build starts without it
+
+            self._direct = self.plan, Direct(self.plan, self.store.direct, self._mode, self._turn)
+        return self._direct[1]
 
     @property
     def whole(self) -> bool:
@@ -74,15 +118,18 @@ class GoWork:
     def renew(self) -> None:
         self.store.renew()
 
-    def job(self, generation: int) -> Job:
-        overlaid = None if self.plan.overlaid else overlay(self.headers(), self.scratch)
-        more = [*([LEAN] if self.learned.lean else []), *([f"-overlay={overlaid}"] if overlaid else [])]
-        return Job(self.plan.build(self.binary(generation), *more), self.plan.cwd, self.env, turn=self.turn)
+    def job(self, generation: int) -> Job | DirectJob:
+        overlaid, out = self._overlay(), self.binary(generation)
+        argv = self.plan.build(out, *([f"-overlay={overlaid}"] if overlaid else []))
+        job = Job(argv, self._plan.cwd, self.env, turn=self._turn)
+        self.made, self.newest = generation, None
+        if overlaid or self._direct is None or self._direct[0] != self.plan or self._direct[1].reason:
+            return job
+        self.newest = self._direct[1].job(out, job)
+        return self.newest
 
-    @property
-    def env(self) -> dict[str, str]:
-        """The variables of a build."""
-        return {**self.plan.env, "GOTMPDIR": self.scratch}
+    def _overlay(self) -> str | None:
+        return None if self._plan.overlaid else overlay(self._headers(), self.scratch)
 
     def binary(self, generation: int) -> str:
         return self.store.binary(generation, self.target.name)
@@ -98,7 +145,7 @@ class GoWork:
         return hindrance(result.code, result.text)
 
     def room(self) -> int:
-        env = self.plan.env
+        env = self._plan.env
         cache = env.get("GOCACHE") or env.get("XDG_CACHE_HOME") or env.get("HOME") or self.store.home
         return min(map(_free, (self.store.home, cache)))
 

@@ -19,13 +19,18 @@ BLOCK = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a command ended: exit code, what it printed, seconds it took, and the monotonic time at which it ran."""
+    """How a command ended: exit code, what it printed, seconds it took, and the monotonic time at which it ran.
+
+    remark: what the person must know of the binary. detail: how it was made, for who asks.
+    """
 
     code: int
     text: str
     seconds: float
     cancelled: bool = False
     began: float = 0.0
+    remark: str = ""
+    detail: str = ""
 
     @property
     def problems(self) -> tuple[Problem, ...]:

@@ -25,7 +25,7 @@ of everything, the standard library too, so it is used once that has been done a
 class Plan:
     """How one service is built: by which go, where, with what.
 
-    may_be_lean: the build is fast, and nothing that the person said is against `LEAN`.
+    fast: as `is_fast` says. may_be_lean: it is, and nothing that the person said is against `LEAN`.
     """
 
     go: str
@@ -35,6 +35,7 @@ class Plan:
     tags: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     nice: int = 0
+    fast: bool = False
     may_be_lean: bool = False
 
     def build(self, out: str, *more: str) -> list[str]:

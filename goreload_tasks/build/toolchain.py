@@ -118,8 +118,8 @@ async def plan(
         target = await _target(service, root, where, pattern, [go, "list", *words], env, run)
         if memory:
             keep(memory, {"question": question, "target": [target.folder, target.path, target.cwd]})
-    lean = may_be_lean(service, words, goflags, dev)
-    return Plan(go, target.cwd, target.path, tuple(words), tags, env, service.settings.build.nice, lean), target
+    nice, fast, lean = service.settings.build.nice, is_fast(service, dev), may_be_lean(service, words, goflags, dev)
+    return Plan(go, target.cwd, target.path, tuple(words), tags, env, nice, fast, lean), target
 
 
 def _recalled(memory: str, question: str) -> Target | None:

@@ -39,11 +39,15 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Crashed:
-    """The app ended by itself. `how`: for a person (`exit code 2`, `SIGSEGV`); `tail`: its last lines of output."""
+    """The app ended by itself.
+
+    how: for a person (`exit code 2`, `SIGSEGV`). tail: its last lines of output. remark: on the lines of its panic.
+    """
 
     how: str
     tail: tuple[str, ...] = ()
     panic: Panic | None = None
+    remark: str = ""
 
 
 State = Open | Held | Failed | Crashed

@@ -185,9 +185,11 @@ def _memory() -> Finding:
 
 def _building(project: Project, service: Service, plan: Plan) -> Finding:
     place = project.store(service)
-    lean = store.Learned(place.learned, memory.key(plan)).lean
+    learned = store.Learned(place.learned, memory.key(plan))
     reloads = sum(1 for _ in history.read(place.history))
-    how = "links without DWARF" if lean else "will link without DWARF after a rest of `dev`"
+    how = "links without DWARF" if learned.lean else "will link without DWARF after a rest of `dev`"
     if not plan.may_be_lean:
         how = "is as the settings say, not the fast one"
-    return Finding("building", "ok", f"the build of `dev` {how}; {reloads} reloads in the history")
+    proved = f"{learned.verified} direct builds verified by the go command, {learned.different} different"
+    text = f"the build of `dev` {how}; {proved}; {reloads} reloads in the history"
+    return Finding("building", "note" if learned.different else "ok", text)

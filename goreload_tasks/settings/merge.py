@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from goreload_tasks.errors import GoreloadError
-from goreload_tasks.settings.schema import DEBOUNCE, PLANNED, Duration, Nice, Port, Settings, Word, duration
+from goreload_tasks.settings.schema import DEBOUNCE, Duration, Nice, Port, Settings, Word, duration
 
 VARIABLES = "GORELOAD_* variables"
 """The layer of variables; a complaint names the one that it is about."""
@@ -136,8 +136,6 @@ class _Reader:
         for source, value in placed:
             for name, part in _mapping(value, self.prefix + path or "goreload", source).items():
                 at = f"{path}.{name}" if path else name
-                if at in PLANNED:
-                    raise GoreloadError(f"{self.prefix}{at} ({source}): {PLANNED[at]}; remove it")
                 if name not in types_:
                     raise unknown(
                         "setting",

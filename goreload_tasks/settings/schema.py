@@ -38,12 +38,19 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """How a binary is made. parallel: most builds at once, over all services; 0: no limit."""
+    """How a binary is made.
+
+    direct: compile and link without the go command where that gives the same binary; exact: to the last byte, auto: but
+    for line numbers, where that saves much. verify_after: rest after which `go build` proves a direct build. parallel:
+    most builds at once, over all services; 0: no limit.
+    """
 
     tags: tuple[str, ...] = ()
     flags: tuple[Word, ...] = ()
     ldflags: str = ""
     fast: Tristate = "auto"
+    direct: Literal["auto", "exact", "off"] = "auto"
+    verify_after: Duration = Duration(2.0)
     nice: Nice = Nice(0)
     parallel: int = 0
 
@@ -137,11 +144,6 @@ DEFAULTS: Mapping[str, object] = {
     "environments": {"dev": {"tags": ["dev"]}, "test": {"tags": ["test"]}, "prod": {"tags": ["prod"]}},
 }
 """What the tree's own field defaults cannot say: the environments that every project has."""
-
-PLANNED = {
-    "build.direct": "direct building comes with a later version",
-}
-"""Settings of the published design that this version does not honour: refused, never silently ignored."""
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 _UNITS = (3600.0, 60.0, 1.0, 0.001)

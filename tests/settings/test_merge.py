@@ -83,10 +83,6 @@ def test_service_inherits_what_stands_beside_it_and_the_command_line_wins_over_b
         ({"env": ["A"]}, "env = ['A'] (file 1): expected a section with names and values"),
         ({1: 2}, "goreload: the name 1 (file 1) is not a text; put it in quotes"),
         ({"services": ["a"]}, "services = ['a'] (file 1): expected a section with names and values"),
-        (
-            {"build": {"direct": "auto"}},
-            "build.direct (file 1): direct building comes with a later version; remove it",
-        ),
     ],
 )
 def test_mistake_names_the_setting_the_place_the_value_and_the_mend(values: dict[str, object], complaint: str) -> None:

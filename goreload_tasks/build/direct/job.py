@@ -64,10 +64,12 @@ class DirectJob:
         except DeclinedError as why:
             self.declined = str(why)
             result = await self._otherwise.run()
-            return replace(result, seconds=time.monotonic() - began)
+            return replace(result, seconds=time.monotonic() - began, began=began, detail=f"go build: {self.declined}")
         except StoppedError:
             return Result(0, "", time.monotonic() - began, cancelled=True)
-        return Result(1 if text else 0, text, time.monotonic() - began, self._crew.stopped)
+        seconds, built = time.monotonic() - began, self.built
+        detail = f"direct: {', '.join(built.compiled) or 'nothing'} compiled"
+        return Result(1 if text else 0, text, seconds, self._crew.stopped, began, built.remark, detail)
 
     def cancel(self) -> None:
         """End it at once: SIGTERM to each compiler. Nothing half written is ever linked."""
