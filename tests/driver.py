@@ -215,21 +215,25 @@ def get(url: str, path: str = "/") -> str:
 
 
 class Builds:
-    """A `go` first in PATH that writes down each build with its priority.
+    """A `go` first in PATH, in what looks like a Go distribution, that writes down each build with its priority.
 
     Args:
         folder: to make it in.
         held: those that run at rest wait until this file is gone.
+        lie: these words are added to the build that proves a direct one.
     """
 
-    def __init__(self, folder: Path, held: Path | None = None) -> None:
+    def __init__(self, folder: Path, held: Path | None = None, lie: str = "") -> None:
         go = shutil.which("go")
-        shim = folder / "shim"
+        root = Path(subprocess.check_output(["go", "env", "GOROOT"], text=True).strip())
+        shim = folder / "goroot" / "bin"
+        write(folder / "goroot", {name: (root / name).read_text() for name in ("VERSION", "go.env")})
         self._log = folder / "builds"
         self._log.touch()
         wait = f'[ "$(nice)" = 19 ] && while [ -e {held} ]; do sleep 0.05; done' if held else ""
         count = f'[ "$1" = build ] && echo "$(nice)" "$@" >> {self._log}'
-        write(shim, {"go": f'#!/bin/sh\n{count}\n{wait}\nexec {go} "$@"\n'})
+        add = f'case "$*" in "build "*" -p=1 "*) shift; set -- build {lie} "$@";; esac' if lie else ""
+        write(shim, {"go": f'#!/bin/sh\n{count}\n{wait}\n{add}\nexec {go} "$@"\n'})
         (shim / "go").chmod(0o755)
         self.env = {"PATH": f"{shim}:{os.environ['PATH']}"}
 

@@ -126,3 +126,66 @@ def test_parts_of_a_reload_are_shown_and_written_down(project: Path, driver: Dri
     assert records[1]["changed"] == ["answer.go"]
     assert list(records[1]["ms"]) == ["noticed", "decided", "built", "swapped", "accepting", "opened", "first byte"]
     assert records[2]["ms"].keys() == {"noticed", "decided", "built"}
+
+
+def test_builds_are_direct_after_a_rest_and_proved_at_the_next(project: Path, driver: Driver, tmp_path: Path) -> None:
+    server(project, tasks=False)
+    go = Builds(tmp_path)
+    dev, url = started(driver, project, go, "--timings")
+    dev.line("builds are direct from here on")
+    before = len(go.wanted)
+    write(project, {"answer.go": answer("two")})
+    assert get(url) == "two"
+    dev.line("direct: example.com/app compiled")
+    dev.line("`go build` makes the same binary")
+    assert len(go.wanted) == before, "the go command was not asked"
+    # What is not for direct building is built all the same, in the same reload.
+    write(project, {"more.go": 'package main\n\nconst More = "three"\n', "answer.go": CONSTANT})
+    assert get(url) == "three"
+    dev.line("go build: .*more.go came or went")
+    # Errors look as ever.
+    write(project, {"answer.go": answer("four") + "x"})
+    dev.line(r"^answer.go:4:1: syntax error: non-declaration statement outside function body$")
+    assert dev.stop() == 130
+    records = [json.loads(line) for line in (project / ".goreload/app/history.jsonl").read_text().splitlines()]
+    assert "equal" in [record["did"] for record in records]
+    found = driver.run(project, "doctor", program="goreload", env=go.env).stdout
+    assert "1 direct builds verified by the go command, 0 different" in found
+
+
+CONSTANT = "package main\n\nfunc Answer() string { return More }\n"
+
+
+def test_direct_build_that_is_refuted_is_built_again_and_was_the_last(
+    project: Path, driver: Driver, tmp_path: Path
+) -> None:
+    server(project, tasks=False)
+    overlay = {"Replace": {str(project / "lie.go"): str(tmp_path / "lie.go")}}
+    write(tmp_path, {"lie.go": 'package main\n\nfunc init() { println("lie") }\n', "overlay": json.dumps(overlay)})
+    go = Builds(tmp_path, lie=f"-overlay={tmp_path / 'overlay'}")
+    dev, url = started(driver, project, go, "--timings")
+    dev.line("builds are direct from here on")
+    write(project, {"answer.go": answer("two")})
+    assert get(url) == "two"
+    bundle = dev.line("was not what `go build` makes: .*; please report (.*)").group(1)
+    dev.line("verification -> built")
+    assert get(url) == "two"
+    assert "answer.go" in Path(bundle).read_text()
+    before = len(go.wanted)
+    write(project, {"answer.go": answer("three")})
+    assert get(url) == "three"
+    assert len(go.wanted) == before + 1
+    assert dev.stop() == 130
+    assert "1 different" in driver.run(project, "doctor", program="goreload", env=go.env).stdout
+
+
+def test_direct_building_can_be_switched_off(project: Path, driver: Driver, tmp_path: Path) -> None:
+    server(project, tasks=False)
+    go = Builds(tmp_path)
+    dev, url = started(driver, project, go, "--timings", GORELOAD_BUILD_DIRECT="off")
+    dev.line("everything is compiled without DWARF")
+    write(project, {"answer.go": answer("two")})
+    assert get(url) == "two"
+    assert len(go.wanted) == 2
+    assert dev.stop() == 130
+    assert not (project / ".goreload/app/direct").exists()

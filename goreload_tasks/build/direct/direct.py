@@ -126,7 +126,7 @@ class Direct:
                 self._make_places()
                 absent = os.path.join(self._folder, "absent")
                 before = self._learned.listing if self._learned else None
-                learned = await learn(self._plan, absent, before)
+                learned = await learn(replace(self._plan, nice=QUIET), absent, before)
                 proofs = await asyncio.to_thread(self._proofs, learned)
             except DeclinedError as why:
                 self._unready(str(why))
