@@ -214,6 +214,11 @@ def get(url: str, path: str = "/") -> str:
         connection.close()
 
 
+def answers(url: str, text: str) -> None:
+    """Wait until the server answers this."""
+    until(lambda: get(url) == text, f"the answer {text}")
+
+
 class Builds:
     """A `go` first in PATH, in what looks like a Go distribution, that writes down each build with its priority.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.driver import Builds, Driver, Task, alive, answer, free_port, get, server, until, write
+from tests.driver import Builds, Driver, Task, alive, answer, answers, free_port, get, server, until, write
 
 PROGRAM = """package main
 
@@ -70,7 +70,7 @@ def test_everything_is_compiled_without_dwarf_at_rest_and_linked_so_from_then_on
     assert [LEAN in build for build in go.wanted] == [False]
     assert LEAN in go.idle[0]
     write(project, {"answer.go": answer("lean")})
-    assert get(url) == "lean"
+    answers(url, "lean")
     assert [LEAN in build for build in go.wanted] == [False, True]
     # Names and lines are all there.
     file = project / "main.go"
@@ -82,7 +82,7 @@ def test_everything_is_compiled_without_dwarf_at_rest_and_linked_so_from_then_on
     dev.stop()
     # It is remembered.
     dev, url = started(driver, project, go)
-    assert get(url) == "lean"
+    answers(url, "lean")
     assert LEAN in go.wanted[-1]
     dev.stop()
 
@@ -95,7 +95,7 @@ def test_save_ends_what_is_done_at_rest_and_it_goes_on_later(project: Path, driv
     dev, url = started(driver, project, go, "--timings")
     until(lambda: len(go.idle) == 1, "the chore began")
     write(project, {"answer.go": answer("two")})
-    assert get(url) == "two"
+    answers(url, "two")
     assert not any(LEAN in build for build in go.wanted)
     until(lambda: len(go.idle) == 2, "the chore goes on")
     assert alive(["build", LEAN, str(project)])
@@ -109,7 +109,7 @@ def test_parts_of_a_reload_are_shown_and_written_down(project: Path, driver: Dri
     dev = driver.start(project, "dev", "--timings", program="goreload", env={"GORELOAD_SERVE_PORT": str(port)})
     url = dev.url()
     write(project, {"answer.go": answer("two")})
-    assert get(url) == "two"
+    answers(url, "two")
     dev.line(
         r"noticed [\d.]+, decided [\d.]+, built [\d.]+, swapped [\d.]+, accepting [\d.]+, opened [\d.]+, first byte"
     )
@@ -135,13 +135,13 @@ def test_builds_are_direct_after_a_rest_and_proved_at_the_next(project: Path, dr
     dev.line("builds are direct from here on")
     before = len(go.wanted)
     write(project, {"answer.go": answer("two")})
-    assert get(url) == "two"
+    answers(url, "two")
     dev.line("direct: example.com/app compiled")
     dev.line("`go build` makes the same binary")
     assert len(go.wanted) == before, "the go command was not asked"
     # What is not for direct building is built all the same, in the same reload.
     write(project, {"more.go": 'package main\n\nconst More = "three"\n', "answer.go": CONSTANT})
-    assert get(url) == "three"
+    answers(url, "three")
     dev.line("go build: .*more.go came or went")
     # Errors look as ever.
     write(project, {"answer.go": answer("four") + "x"})
@@ -166,14 +166,14 @@ def test_direct_build_that_is_refuted_is_built_again_and_was_the_last(
     dev, url = started(driver, project, go, "--timings")
     dev.line("builds are direct from here on")
     write(project, {"answer.go": answer("two")})
-    assert get(url) == "two"
+    answers(url, "two")
     bundle = dev.line("was not what `go build` makes: .*; please report (.*)").group(1)
     dev.line("verification -> built")
-    assert get(url) == "two"
+    answers(url, "two")
     assert "answer.go" in Path(bundle).read_text()
     before = len(go.wanted)
     write(project, {"answer.go": answer("three")})
-    assert get(url) == "three"
+    answers(url, "three")
     assert len(go.wanted) == before + 1
     assert dev.stop() == 130
     assert "1 different" in driver.run(project, "doctor", program="goreload", env=go.env).stdout
@@ -185,7 +185,7 @@ def test_direct_building_can_be_switched_off(project: Path, driver: Driver, tmp_
     dev, url = started(driver, project, go, "--timings", GORELOAD_BUILD_DIRECT="off")
     dev.line("everything is compiled without DWARF")
     write(project, {"answer.go": answer("two")})
-    assert get(url) == "two"
+    answers(url, "two")
     assert len(go.wanted) == 2
     assert dev.stop() == 130
     assert not (project / ".goreload/app/direct").exists()
