@@ -16,8 +16,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
-
 from goreload_tasks.app.process import Capture
 from goreload_tasks.errors import GoreloadError
 
@@ -127,6 +125,8 @@ def _regex(body: str, is_dir: bool, ignorecase: bool) -> str | None:
     Args:
         body: the line without the `!` before it and the slash behind it; is_dir: there was that slash.
     """
+    from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern  # not before the first build is under way
+
     meanings: dict[str, str] = {}
     shape, at = "", 0
     while at < len(body):
@@ -298,19 +298,24 @@ class Ignore:
         self._own = Patterns(patterns, name, strict=True)
         self._files: set[str] = set()
         self._prefix = os.fsencode(repository.prefix) if repository else b""
+
+    @functools.cached_property
+    def _folders(self) -> dict[str, tuple[Reason | None, _Sources]]:
+        """The folders that were asked about, from the root's on; made when somebody asks, as that loads pathspec."""
         sources: _Sources = ((_defaults(), len(self._prefix)),)
-        if repository:
+        if repository := self._git:
             for file in filter(None, (repository.excludes_file, repository.exclude)):
                 sources = (*self._read(file, 0), *sources)
             folder, length = repository.top, 0
             for part in repository.prefix.split("/")[:-1]:
                 sources = (*self._read(os.path.join(folder, ".gitignore"), length, os.O_NOFOLLOW), *sources)
                 folder, length = os.path.join(folder, part), length + len(os.fsencode(part)) + 1
-        self._folders: dict[str, tuple[Reason | None, _Sources]] = {self._root: (None, self._with(self._root, sources))}
+        return {self._root: (None, self._with(self._root, sources))}
 
     @property
     def files(self) -> frozenset[str]:
         """The ignore files that were read, there or not: a change of one calls for a new matcher."""
+        assert self._folders
         return frozenset(self._files)
 
     def ignored(self, path: str, is_dir: bool) -> bool:

@@ -58,7 +58,9 @@ def matcher(root: Path) -> Ignore:
     """Ours with git's lines alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "_defaults", lambda: Patterns((), "none"))
-        return Ignore(str(root), ask(root), (), "watch.ignore")
+        made = Ignore(str(root), ask(root), (), "watch.ignore")
+        assert made.files  # it reads now
+        return made
 
 
 def write(root: Path, *paths: str) -> None:
