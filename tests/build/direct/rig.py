@@ -1,0 +1,94 @@
+"""A program, direct building of it, and the go command beside it as the judge."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from goreload_tasks.build.builder import Job, Result, same_file
+from goreload_tasks.build.command import FAST_LDFLAGS, Plan
+from goreload_tasks.build.direct import Built, Direct
+from goreload_tasks.build.direct.direct import Mode
+from tests.build.direct.program import MAIN, Program
+
+FLAGS = ("-buildvcs=false", "-tags=dev", f"-ldflags={FAST_LDFLAGS}")
+
+
+@dataclass
+class Step:
+    """What became of one build of ours, and what the go command said of the same tree."""
+
+    result: Result
+    built: Built | None
+    declined: str
+    real: Result
+    equal: bool
+
+
+def find_go() -> str:
+    found = shutil.which("go")
+    assert found
+    return os.path.realpath(found)
+
+
+@dataclass
+class Rig:
+    """A tree with its plan.
+
+    counts: what became of the builds. folder: where direct building keeps its archives.
+    """
+
+    cwd: Path
+    folder: Path
+    package: str = MAIN
+    flags: Sequence[str] = FLAGS
+    env: dict[str, str] = field(default_factory=dict)
+    mode: Mode = "exact"
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.plan = Plan(find_go(), str(self.cwd), self.package, tuple(self.flags), (), {**os.environ, **self.env})
+        self.out = str(self.folder / "ours")
+        self.real_out = str(self.folder / "real")
+        self.direct = Direct(self.plan, str(self.folder / "direct"), self.mode)
+
+    def job(self, argv: Sequence[str]) -> Job:
+        return Job(argv, self.plan.cwd, self.plan.env)
+
+    async def real(self) -> Result:
+        """What the go command makes of the tree."""
+        return await self.job(self.plan.build(self.real_out)).run()
+
+    async def begin(self) -> None:
+        """Build once, and learn; direct building must be ready then."""
+        result = await self.real()
+        assert not result.code, result.text
+        await self.direct.prime()
+        assert not self.direct.reason, self.direct.reason
+
+    async def step(self) -> Step:
+        """One build of ours, then the judge."""
+        job = self.direct.job(self.out, self.job(self.plan.build(self.out)))
+        result = await job.run()
+        real = await self.real()
+        equal = not result.code and not real.code and same_file(self.out, self.real_out)
+        if job.declined:
+            self.counts[f"declined: {job.declined}"] += 1
+        else:
+            self.counts["built" if not result.code else "refused"] += 1
+        return Step(result, job.built, job.declined, real, equal)
+
+    def output(self, path: str) -> str:
+        return subprocess.run([path], check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def rig(root: Path, seed: int, kind: str = "module", mode: Mode = "exact", **more: object) -> tuple[Program, Rig]:
+    """A generated program and its rig."""
+    program = Program(root / "tree", seed, kind=kind)
+    return program, Rig(program.cwd, root / "made", mode=mode, **more)  # type: ignore[arg-type]
