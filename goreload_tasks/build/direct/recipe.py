@@ -206,7 +206,7 @@ def _compile(path: str, command: _Command, commands: Sequence[_Command], files: 
     if not folder.startswith("$WORK/") or name != "_pkg_.a" or f"{folder}/importcfg" not in files:
         raise UnreadableError(f"{path}: it is compiled in another way")
     archives, notes = _importcfg(files[f"{folder}/importcfg"])
-    argv, sources = tuple(_here(word, folder) for word in words), tuple(words[last + 1 :])
+    argv, sources = _here(words, folder), tuple(words[last + 1 :])
     embedcfg = files.get(f"{folder}/embedcfg")
     others = [one for one in commands if one is not command and f"{folder}/" in one.text and not _is_end(one)]
     unfit = ""
@@ -237,15 +237,23 @@ def _link(command: _Command, files: Mapping[str, str]) -> Link:
     archives, notes = _importcfg(files[config])
     if not archives or words[-1] != next(iter(archives.values())):
         raise UnreadableError("the main package is not the first that is linked")
-    argv = tuple(_here(word, folder) for word in words[:-1])
+    argv = _here(words[:-1], folder)
     if any("$WORK" in word for word in argv):
         raise UnreadableError("it is linked with a file that the go command makes")
     return Link(next(iter(archives)), argv, archives, notes, command.env)
 
 
-def _here(word: str, folder: str) -> str:
-    """A word in which the package's own work folder is HERE."""
-    return re.sub(re.escape(folder) + r"(?=/|=>|$)", lambda _: HERE, word)
+_MADE = ("-o", "-trimpath", "-importcfg", "-embedcfg")
+"""What stands behind these is in the work folder of the package, and we make it too. Anything else there we do not."""
+
+
+def _here(words: Sequence[str], folder: str) -> tuple[str, ...]:
+    """The words with HERE for the package's own work folder, where that is ours to make."""
+    own = re.compile(re.escape(folder) + r"(?=/|=>|$)")
+    flags = ("", *words)
+    return tuple(
+        own.sub(lambda _: HERE, word) if flag in _MADE else word for flag, word in zip(flags, words, strict=False)
+    )
 
 
 def _importcfg(text: str) -> tuple[dict[str, str], tuple[str, ...]]:

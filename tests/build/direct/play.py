@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 
-from tests.build.direct.program import BREAKS, EDITS, SHAPES, Program
+from tests.build.direct.program import BREAKS, EDITS, LINES, SHAPES, Program
 from tests.build.direct.rig import Rig, Step
 
 DECLINES = ("imports, embeds or asks for something else", "came", "went", "came or went", "go.mod changed")
@@ -29,11 +29,15 @@ class Report:
         )
 
 
-async def play(program: Program, rig: Rig, seed: int, edits: int, shapes: float = 0.06, breaks: float = 0.05) -> Report:
+SHAPED, BROKEN = 0.04, 0.05
+"""How often an edit is one for the go command, or breaks the program."""
+
+
+async def play(program: Program, rig: Rig, seed: int, edits: int, lines: float = 0.0) -> Report:
     """Play one.
 
     Args:
-        edits: how many builds. shapes, breaks: how often an edit is one for the go command, or breaks the program.
+        edits: how many builds. lines: how often an edit does nothing but move lines, beyond the usual.
     """
     report = Report()
     chance = random.Random(seed)
@@ -41,21 +45,24 @@ async def play(program: Program, rig: Rig, seed: int, edits: int, shapes: float 
     for _ in range(edits):
         done = []
         for _ in range(chance.choice((1, 1, 1, 2, 3))):
-            kind = chance.choice(list(SHAPES if chance.random() < shapes else EDITS))
+            kinds = sorted(LINES) if chance.random() < lines else list(SHAPES if chance.random() < SHAPED else EDITS)
+            kind = chance.choice(kinds)
             done.append(program.edit(kind))
             report.kinds[kind] += 1
-        broken = chance.random() < breaks
+        broken = chance.random() < BROKEN
         if broken:
             kind, package = chance.choice(list(BREAKS)), chance.choice(program.packages)
             done.append(program.edit(kind, package))
             report.kinds[kind] += 1
         program.write()
-        judge(report, await rig.step(), "; ".join(done), rig)
+        step = await rig.step()
+        judge(report, step, "; ".join(done), rig)
         if broken:
             package.broken, package.renamed = "", False
             program.write()
             judge(report, await rig.step(), f"{'; '.join(done)}, mended", rig)
-        if report.counts["declined"] and chance.random() < 0.7 or chance.random() < 0.05:
+        # As at rest: after a build of the go command, and now and then, so that many builds stand on one another.
+        if chance.random() < (0.8 if step.declined else 0.05):
             await rig.direct.prime()
     return report
 
@@ -82,8 +89,10 @@ def judge(report: Report, step: Step, done: str, rig: Rig) -> None:
         report.counts["equal"] += 1
     elif step.built.lags:
         report.counts["lines lag"] += 1
-        ours, real = rig.output(rig.out), rig.output(rig.real_out)
-        if ours != real:
-            report.different.append(f"{done}: it prints {ours} and not {real}")
+        if rig.outputs(rig.out)[0] != rig.outputs(rig.real_out)[0]:
+            report.different.append(f"{done}: it prints something else")
+        said = {lag.file for lag in step.built.lags}
+        if unsaid := [name for name in rig.lagging() if not any(f"{name}/p.go" in file for file in said)]:
+            report.different.append(f"{done}: it says {step.built.remark}, and {unsaid} lag too")
     else:
         report.different.append(f"{done}: compiled {step.built.compiled}")

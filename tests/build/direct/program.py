@@ -89,7 +89,7 @@ class Package:
             f"package {self.name}",
             *["// A comment." for _ in range(self.top)],
             "",
-            f'import (\n\t_ "embed"\n\t{alias}"strings"\n{imports})',
+            f'import (\n\t_ "embed"\n\t"runtime"\n\t{alias}"strings"\n{imports})',
             "",
             *["// What it is for." for _ in range(self.doc)],
             f"const Limit = {self.limit} + hidden",
@@ -103,13 +103,16 @@ class Package:
             *[f"\tu{number} int" for number in range(self.unexported)],
             "}",
             f'func (b Base) Title() string {{ return {self.alias}.ToUpper(b.B) + "{self.text}" }}',
-            f"func (b {'*' if self.pointer else ''}Base) Bump() int {{ b.A += {self.body}; return b.A }}",
+            f"func (b {'*' if self.pointer else ''}Base) Bump() int {{ b.A += {self.area}; return b.A }}",
             *[f"func (b Base) {one}() int {{ return b.A + {len(one)} }}" for one in self.methods],
             f"type Shape interface {{ Area() int{'; Edges() int' if self.interface else ''} }}",
             "type square struct{ side int }",
             f"func (s square) Area() int {{ return s.side*s.side + {self.area} }}",
             "func (s square) Edges() int { return 4 }",
-            *[f"func (s square) h{number}() int {{ return s.side + {number} }}" for number in range(self.hidden_methods)],
+            *[
+                f"func (s square) h{number}() int {{ return s.side + {number} }}"
+                for number in range(self.hidden_methods)
+            ],
             "func New(side int) Shape { return square{side: side} }",
             f"type Number = {self.alias_of}",
             f"type Deep struct {{ {low}.Base; Own int }}" if low else "type Deep struct { Base; Own int }",
@@ -123,12 +126,22 @@ class Package:
             "func Big(n int) int {",
             f"\ttotal := {self.body}",
             *(["\tdefer func() { _ = recover() }()"] if self.recover else []),
-            *([f"\tadd := func(x int) int {{ return x + total + {self.body} }}\n\ttotal += add(n)"] if self.closure else []),
-            *(["\tc := make(chan int, 1)\n\tgo func() { c <- 1 }()\n\tselect {\n\tcase got := <-c:\n\t\ttotal += got\n\t}"]
-              if self.channel else []),
+            *(
+                [f"\tadd := func(x int) int {{ return x + total + {self.body} }}\n\ttotal += add(n)"]
+                if self.closure
+                else []
+            ),
+            *(
+                [
+                    "\tc := make(chan int, 1)\n\tgo func() { c <- 1 }()\n\tselect {\n\tcase got := <-c:\n\t\ttotal += got\n\t}"
+                ]
+                if self.channel
+                else []
+            ),
             "\tfor i := 0; i < n; i++ {",
             f"\t\tswitch i % 3 {{\n\t\tcase 0:\n\t\t\ttotal += quiet\n\t\tdefault:\n\t\t\ttotal ^= i * {self.body}\n\t\t}}",
             "\t}",
+            f'\ttotal += {self.alias}.Count("banana", "a") + {self.alias}.Index("banana", "n")',
             "\treturn total",
             "}",
             "func Map[T any](xs []T, f func(T) T) []T {",
@@ -145,6 +158,7 @@ class Package:
             *(["func init() { X += len(table) }"] if self.init else []),
             *[f"func {one}(x int) int {{ return x ^ {len(one)} }}" for one in self.functions],
             *[f"func helper{number}() int {{ return {number} * quiet }}" for number in range(self.helpers)],
+            "func Where() int {\n\t_, _, line, _ := runtime.Caller(0)\n\treturn line\n}",
             self.broken,
             "func Sum() int {",
             "\tvar deep Deep\n\tvar stack Stack[string]",
@@ -161,13 +175,14 @@ class Package:
             "}",
             *["// The end." for _ in range(self.end)],
         ]
-        return "\n".join(line for line in lines if line or line == "") + "\n"
+        return "\n".join(lines) + "\n"
 
 
 MAIN_SOURCE = """package main
 
 import (
 	"fmt"
+	"os"
 	"reflect"
 %(imports)s)
 
@@ -181,6 +196,7 @@ func main() {
 USE = """	fmt.Println("%(name)s", %(name)s.Sum(), %(name)s.Limit, %(name)s.Inline(3), %(name)s.X)
 	fmt.Printf("%%+v %%T %%v\\n", %(name)s.Deep{}, %(name)s.New(1), reflect.TypeOf(%(name)s.Base{}).NumMethod())
 	fmt.Println(reflect.TypeOf(%(name)s.Base{}).NumField(), reflect.TypeOf(&%(name)s.Base{}).NumMethod(), %(name)s.Base{B: "b"}.Title())
+	fmt.Fprintln(os.Stderr, "%(name)s", %(name)s.Where())
 """
 
 
@@ -415,8 +431,11 @@ EDITS: dict[str, Edit] = {
 }
 """Edits after which the program still builds, by their kind."""
 
+
 def _file(program: Program, one: Package) -> None:
-    program._put(one.folder / f"extra{program.random.randrange(10**6)}.go", f"package {one.name}\n\nfunc init() {{ X++ }}\n")
+    program._put(
+        one.folder / f"extra{program.random.randrange(10**6)}.go", f"package {one.name}\n\nfunc init() {{ X++ }}\n"
+    )
 
 
 def _module(program: Program, one: Package) -> None:

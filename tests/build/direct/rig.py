@@ -14,6 +14,7 @@ from goreload_tasks.build.builder import Job, Result, same_file
 from goreload_tasks.build.command import FAST_LDFLAGS, Plan
 from goreload_tasks.build.direct import Built, Direct
 from goreload_tasks.build.direct.direct import Mode
+from goreload_tasks.build.direct.ground import Ground
 from tests.build.direct.program import MAIN, Program
 
 FLAGS = ("-buildvcs=false", "-tags=dev", f"-ldflags={FAST_LDFLAGS}")
@@ -84,8 +85,24 @@ class Rig:
             self.counts["built" if not result.code else "refused"] += 1
         return Step(result, job.built, job.declined, real, equal)
 
-    def output(self, path: str) -> str:
-        return subprocess.run([path], check=True, capture_output=True, text=True, timeout=60).stdout
+    def outputs(self, path: str) -> tuple[str, dict[str, int]]:
+        """What a program prints, and for each package on which line of it a function is that is inlined into main."""
+        said = subprocess.run([path], check=True, capture_output=True, text=True, timeout=60)
+        return said.stdout, {name: int(line) for name, line in map(str.split, said.stderr.splitlines())}
+
+    def lagging(self) -> dict[str, int]:
+        """The packages of which a line is another in our binary than in the go command's, and by how much."""
+        ours, real = self.outputs(self.out)[1], self.outputs(self.real_out)[1]
+        return {name: real[name] - ours[name] for name in real if real[name] != ours[name]}
+
+
+def always() -> None:
+    """Let positions mode be used where it saves next to nothing too, as it would in a small program."""
+
+    def saving(ground: Ground, path: str, cores: int) -> float:
+        return 1e9 * cores * len(ground.importers.get(path, ()))
+
+    Ground.saving = saving  # type: ignore[method-assign]
 
 
 def rig(root: Path, seed: int, kind: str = "module", mode: Mode = "exact", **more: object) -> tuple[Program, Rig]:
