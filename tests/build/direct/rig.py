@@ -102,7 +102,7 @@ def always() -> None:
     def saving(ground: Ground, path: str, cores: int) -> float:
         return 1e9 * cores * len(ground.importers.get(path, ()))
 
-    Ground.saving = saving  # type: ignore[method-assign]
+    Ground.saving = saving  # type: ignore[method-assign, assignment]
 
 
 def rig(root: Path, seed: int, kind: str = "module", mode: Mode = "exact", **more: object) -> tuple[Program, Rig]:
