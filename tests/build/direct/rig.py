@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -103,6 +103,22 @@ def always() -> None:
         return 1e9 * cores * len(ground.importers.get(path, ()))
 
     Ground.saving = saving  # type: ignore[method-assign, assignment]
+
+
+def small(root: Path, files: Mapping[str, str], **more: object) -> Rig:
+    """A tree of just these files, with its rig."""
+    put(root / "tree", {"go.mod": "module small.example\n\ngo 1.24\n", **files})
+    return Rig(root / "tree", root / "made", "small.example", **more)  # type: ignore[arg-type]
+
+
+def put(folder: Path, files: Mapping[str, str]) -> None:
+    """Write files as editors do: new ones, moved into place."""
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.new")
+        fresh.write_text(text)
+        os.replace(fresh, path)
 
 
 def rig(root: Path, seed: int, kind: str = "module", mode: Mode = "exact", **more: object) -> tuple[Program, Rig]:
