@@ -14,6 +14,7 @@ from goreload_tasks.build.builder import Job, Result
 from goreload_tasks.build.command import LEAN, Plan
 from goreload_tasks.build.diagnostics import hindrance
 from goreload_tasks.build.toolchain import Target
+from goreload_tasks.errors import GoreloadError
 from goreload_tasks.inputs.headers import overlay
 from goreload_tasks.settings import Settings
 from goreload_tasks.store import Learned, Store
@@ -116,6 +117,13 @@ class GoWork:
         return self.store.whole
 
     def renew(self) -> None:
+        """Make them anew; not in a project that is being removed with them, which could not be emptied then.
+
+        Raises:
+            TakenError, GoreloadError: see `Work`; or there is nothing left to build.
+        """
+        if not _has_source(self.target.folder):
+            raise GoreloadError(f"no Go file is left in {self.target.folder}: nothing is built until one is back")
         self.store.renew()
 
     def job(self, generation: int) -> Job | DirectJob:
@@ -208,6 +216,13 @@ class App:
     def port(self, env: Mapping[str, str]) -> int | None:
         """Where a launch with these variables is expected."""
         return int(env["PORT"]) if self.proxied else self.settings.serve.port
+
+
+def _has_source(folder: str) -> bool:
+    try:
+        return any(name.endswith(".go") for name in os.listdir(folder))
+    except OSError:
+        return False
 
 
 def _free(path: str) -> int:

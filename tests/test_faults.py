@@ -21,7 +21,7 @@ from goreload_tasks.inputs import memory
 from goreload_tasks.inputs.snapshot import Entry, Stamp
 from goreload_tasks.inputs.verdict import Inputs
 from goreload_tasks.store import keep
-from tests.driver import BIN, DEADLINE, Driver, Task, alive, answer, free_port, get, server, until, write
+from tests.driver import BIN, DEADLINE, MAIN, Driver, Task, alive, answer, free_port, get, server, until, write
 from tests.sources.test_sources import NAMESPACE, needs_namespace
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the fault is made as Linux makes it")
@@ -327,13 +327,41 @@ def test_project_that_is_moved_away_and_copied_back(project: Path, driver: Drive
     assert f"already being run by pid {dev.process.pid}" in refused.stderr
 
 
+def removed(project: Path) -> None:
+    """Remove it as a person does beside a `dev` that may be writing a binary there: again, until it is gone."""
+
+    def gone() -> bool:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(project)
+        return not project.exists()
+
+    until(gone, "the project is removed")
+
+
+def test_project_that_is_being_removed_gets_nothing_new(project: Path, driver: Driver) -> None:
+    server(project)
+    (project / "answer.go").unlink()
+    source, away = project / "main.go", project.parent / "away"
+    source.write_text(f'{MAIN}\nfunc Answer() string {{ return "one" }}\n')
+    dev, url = started(driver, project)
+    answers(url, "one")
+    shutil.rmtree(project / ".goreload")
+    source.rename(away)
+    dev.line(f"no Go file is left in {project}: nothing is built until one is back")
+    dev.line("the old program still runs")
+    assert not (project / ".goreload").exists()
+    away.write_text(away.read_text().replace("one", "two"))
+    away.rename(source)
+    answers(url, "two")
+
+
 def test_project_that_is_removed_and_comes_back(project: Path, driver: Driver) -> None:
     server(project)
     copy = project.parent / "copy"
     shutil.copytree(project, copy)
     dev, url = started(driver, project)
     answers(url, "one")
-    shutil.rmtree(project)
+    removed(project)
     dev.line("the old program still runs")
     assert get(url) == "one"
     (copy / "answer.go").write_text(answer("two"))

@@ -168,7 +168,8 @@ def test_cost_follows_the_program_and_not_what_lies_beside_it(project: Path, dri
     watches = 0
     for fd in Path(f"/proc/{process.pid}/fdinfo").iterdir():
         watches += fd.read_text().count("inotify wd:")
-    assert watches <= 1 + 4, "the folder of the program and a handful"
+    above = len(project.parents)  # a go.work may come to each of them, and would count
+    assert watches <= 1 + above + 4, "the folder of the program, those above it, and a handful"
     assert process.memory_info().rss < 60_000_000
 
 
