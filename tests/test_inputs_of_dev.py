@@ -64,6 +64,7 @@ def test_nothing_that_is_no_input_builds_and_a_comment_keeps_the_app(project: Pa
         with (project / name).open("a") as file:
             file.write("\nvar more = 1\n")
     write(project, {"notes.md": "x", "new_test.go": "package main\n", ".answer.go.swp": "x", "answer.go~": "x"})
+    write(project, {"new_windows.go": "package main\n", "gen.go": "//go:build ignore\n\npackage main\n"})
     (project / "lone" / "lone.go").unlink()
     assert dev.app() == app
     with (project / "main.go").open("a") as file:

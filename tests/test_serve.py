@@ -414,3 +414,24 @@ def test_save_to_a_package_imported_while_nobody_watched_is_no_news_to_the_next_
     dev.line("up .* ->")
     write(project, {"x/x.go": package.replace("one", "two")})
     assert asked_while(wait, port) == (200, "two")
+
+
+def test_source_that_a_constraint_may_keep_out_holds_requests_until_it_is_known(
+    tmp_path: Path, project: Path, driver: Driver
+) -> None:
+    server(project)
+    write(project, {"answer.go": 'package main\n\nvar text = "one"\n\nfunc Answer() string { return text }\n'})
+    wait = slow_list(tmp_path)
+    wait.unlink()
+    port = free_port()
+    path = os.pathsep.join([str(wait.parent), os.environ["PATH"]])
+    dev = driver.start(project, "dev", env={"GORELOAD_SERVE_PORT": str(port), "PATH": path})
+    dev.url()
+    until((project / ".goreload" / "app" / "listing.json").exists, "a listing")
+    wait.touch()
+    write(project, {"text_windows.go": "package main\n"})
+    assert asked_while(wait, port) == (200, "one")
+    wait.touch()
+    write(project, {"text_linux.go": 'package main\n\nfunc init() { text = "two" }\n'})
+    assert asked_while(wait, port) == (200, "two")
+    assert "text_windows.go" not in dev.text

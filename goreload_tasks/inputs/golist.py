@@ -42,6 +42,15 @@ SOURCE_ENDINGS = frozenset(
 """Endings that cmd/go looks at in a package folder (go/build, goodOSArchFile and matchFile)."""
 
 
+_NAMES = """
+aix android darwin dragonfly freebsd hurd illumos ios js linux nacl netbsd openbsd plan9 solaris wasip1 windows zos
+386 amd64 amd64p32 arm armbe arm64 arm64be loong64 mips mipsle mips64 mips64le mips64p32 mips64p32le ppc ppc64 ppc64le
+riscv riscv64 s390 s390x sparc sparc64 wasm
+"""
+_SYSTEMS = frozenset(_NAMES.split())
+"""Suffixes that bind a file to a system or architecture (internal/syslist of Go)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Package:
     """A package of one's own: of the main module, a workspace member or a replaced folder."""
@@ -210,6 +219,11 @@ def may_be_source(name: str) -> bool:
     if name.startswith(("_", ".")) or name.endswith("_test.go"):
         return False
     return os.path.splitext(name)[1] in SOURCE_ENDINGS
+
+
+def for_a_system(name: str) -> bool:
+    """Does the name bind the file to a system or architecture, this one or another (go/build, goodOSArchFile)?"""
+    return "_" in name and name.split(".", 1)[0].rpartition("_")[2] in _SYSTEMS
 
 
 def embedded_by(pattern: str, relative: str) -> str | None:

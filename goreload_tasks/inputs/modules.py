@@ -51,8 +51,11 @@ def own(gomod: str, gowork: str) -> dict[str, str]:
 
 
 def decide(cwd: str, gomod: str, gowork: str) -> frozenset[str]:
-    """The files that would make another go.mod or go.work count, were they there: the nearest one above does."""
-    here = upwards([cwd])
+    """The files that would make another go.mod or go.work count, were they there: the nearest one above does.
+
+    A folder that one may not list cannot be watched, and would be looked into at a beat: it is left out.
+    """
+    here = frozenset(folder for folder in upwards([cwd]) if os.access(folder, os.R_OK))
     inside = here - upwards([os.path.dirname(os.path.dirname(gomod))]) if gomod else here
     nearer = here - upwards([os.path.dirname(os.path.dirname(gowork))]) if gowork else here
     return frozenset(

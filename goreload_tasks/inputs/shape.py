@@ -17,6 +17,15 @@ _EMBED = re.compile(rb"^[ \t]*//go:embed[ \t]+([^\r\n]*)", re.MULTILINE)
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 
 
+_CONSTRAINT = re.compile(rb"^//\s*(?:go:build|\+build)\b", re.MULTILINE)
+
+
+def constrained(source: bytes) -> bool:
+    """Does a build constraint stand before all code?"""
+    text = source.removeprefix(b"\xef\xbb\xbf")
+    return _CONSTRAINT.search(text[: _after_blank(text, 0)]) is not None
+
+
 def shape(source: bytes) -> bytes:
     """A digest that two versions of a file share exactly when nothing of the above differs.
 

@@ -125,6 +125,11 @@ class Snapshot:
             if entry.stamp and max(entry.stamp.ctime_ns, entry.stamp.mtime_ns) >= since_ns - COARSE_NS
         )
 
+    def take(self, files: Iterable[str]) -> None:
+        """Remember files as they are now, whatever was known of them."""
+        for path in files:
+            self._know(path, read(path))
+
     def look(self, files: Iterable[str], folders: Iterable[str]) -> Look:
         """Compare with the time before. A file or folder seen for the first time is remembered and is no change."""
         changed: list[str] = []

@@ -21,6 +21,7 @@ from goreload_tasks.inputs.golist import (
     command,
     embed_folders,
     embedded_by,
+    for_a_system,
     leads,
     may_be_source,
     parse,
@@ -28,6 +29,7 @@ from goreload_tasks.inputs.golist import (
 from goreload_tasks.inputs.headers import unseen
 from goreload_tasks.inputs.ignore import Ignore, Patterns, repository
 from goreload_tasks.inputs.modules import only_adds, sums, within
+from goreload_tasks.inputs.shape import constrained
 from goreload_tasks.inputs.snapshot import ABSENT, COARSE_NS, Entry, Look, Snapshot, upwards
 from goreload_tasks.inputs.spelling import LOST_IN_JSON, spelled
 from goreload_tasks.inputs.verdict import Inputs, Verdict, explain
@@ -40,6 +42,10 @@ Window = tuple[int, int]
 
 FEW = 100
 """Hints up to which only their paths are looked at; a larger batch may have lost some."""
+
+
+HEADER = 64 * 1024
+"""Bytes of a file within which a build constraint is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,8 @@ class Tree:
         self._came: tuple[str, ...] = ()  # names that called for a listing
         self._links: dict[str, str] = {}  # what a symlinked input really is -> the input
         self._above: frozenset[str] = frozenset()  # where inputs are or may come, and all folders above
+        self._doubtful: frozenset[str] = frozenset()  # sources that a listing says of whether the build reads them
+        self._entered: tuple[str, ...] = ()  # those of which it said so
         self._sums: dict[str, frozenset[tuple[str, ...]]] = {}  # what go.work.sum said
         self._within: frozenset[str] = frozenset()  # where a go.mod would take packages out of their module
         self._awaited: frozenset[str] = frozenset()  # where there must be something to build, and all folders above
@@ -125,12 +133,17 @@ class Tree:
         # Written while a build was reading: that build may have seen other content. Stamps lag, never lead.
         torn = [path for path, at in found.touched.items() if begun - COARSE_NS <= at <= (ended or at)]
         appeared, self._appeared = self._appeared, ()
+        entered, self._entered = self._entered, ()
         named = [os.path.join(folder, name) for folder, names in found.names.items() for name in names]
         new = [path for path in named if path not in inputs.files and self._may_come(path)]
         touched = [*found.changed, *torn, *appeared]
         rebuild = [path for path in touched if path in inputs.build]
-        rebuild += [path for path in found.shapes if path in inputs.left_out]
-        rebuild += [path for path in (*new, *appeared) if self._builds(path)]
+        # Whatever is called for begins after this: only what is written from now on is news to it.
+        self._snapshot.take(path for path in new if not os.path.isdir(path))
+        doubtful = {path for path in (*new, *appeared) if path not in inputs.files and self._is_doubtful(path)}
+        self._doubtful |= doubtful | (found.shapes & inputs.left_out)
+        rebuild += entered
+        rebuild += [path for path in (*new, *appeared) if path not in doubtful and self._builds(path)]
         ruled = {path: inputs.read[path] for path in touched if path in inputs.read}
         ruled |= {path: rule for path in new if (rule := self._selected(path))}
         self._came += tuple(new)
@@ -195,6 +208,20 @@ class Tree:
         if folder in self.inputs.packages and may_be_source(name):
             return not os.path.isdir(path)
         return self._embedded(path) or self._is_awaited(path)
+
+    def _is_doubtful(self, path: str) -> bool:
+        """Is it a source that may be left out, as cgo is? Then the go command is asked before anything is built."""
+        folder, name = os.path.split(path)
+        if folder not in self.inputs.packages | self.inputs.wanted or not may_be_source(name) or self._embedded(path):
+            return False
+        if for_a_system(name) or not name.endswith(".go"):
+            return True
+        try:
+            with open(path, "rb", opener=_without_waiting) as file:
+                head = file.read(HEADER)
+                return not head or constrained(head) or b'"C"' in head  # empty: about to be written
+        except OSError:
+            return False
 
     def _embedded(self, path: str) -> bool:
         return any(
@@ -292,10 +319,12 @@ class Tree:
         """
         before = self.folders
         came, self._came = self._came, ()
+        doubtful, self._doubtful = self._doubtful, frozenset()
         try:
             listing, inputs = await self._listed()
         except OSError:
             self._came = came + self._came
+            self._doubtful |= doubtful
             self._settle_places()  # what is missing may come back in a folder that is not watched yet
             raise
         headers = await asyncio.to_thread(unseen, listing)
@@ -329,6 +358,9 @@ class Tree:
         self._sums |= {path: sums(path) for path in fresh}
         none = inputs.rules | fresh if listing.clean else inputs.rules  # the listing itself may have written it
         found = (path for path in dict.fromkeys((*appeared, *moved)) if path not in none)
+        # Where the listing went wrong, the build is to say why.
+        in_build = (path for path in sorted(doubtful) if path in inputs.build or not listing.clean)
+        self._entered += tuple(in_build)
         self._appeared += (*found, *news, *self._unlisted(before))
         if self._plan and self._memory and listing.clean:
             known = {path: entry for path, entry in self._snapshot.entries.items() if path in inputs.files}
@@ -427,6 +459,11 @@ def _differs(path: str, now: Entry, before: Entry) -> bool:
     if path.endswith(".go"):
         return now.shape != before.shape
     return os.path.basename(path) in ("go.mod", "go.work", "modules.txt") and now.digest != before.digest
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file that may be a FIFO: one that nobody writes to is empty."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _links(files: Iterable[str]) -> dict[str, str]:

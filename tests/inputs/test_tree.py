@@ -164,7 +164,6 @@ def test_new_and_gone_names_count_when_they_may_be_in_the_build(tmp_path: Path) 
         "a/b/pages/new.html": True,
         "a/b/pages/new.css": False,
         "a/b/three.txt": False,
-        "c/new.c": True,
         "d/new.go": False,
         "go.work": True,
         "a/b/tree/more/z": True,
@@ -491,6 +490,75 @@ def test_sums_of_the_workspace_count_but_for_what_go_adds(tmp_path: Path) -> Non
     asyncio.run(tree.list(time.time_ns))
     tree.look((0, 1))
     assert look("c v1.0.0 h1:bbbb", "d v1.0.0 h1:bbbb") == "rebuild"
+
+
+def test_source_that_a_constraint_may_keep_out_is_asked_about_before_anything_is_built(tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    write(root, GO)
+    write(root, {"a/red_test.go": "//go:build red\n\npackage a\n"})
+    go = Go(root, [], {})
+
+    def edit(**files: str | None) -> tuple[str | None, str | None]:
+        for name, text in files.items():
+            path = root / "a" / name.replace("__", ".")
+            path.unlink() if text is None else path.write_text(text)
+        found = go.look()
+        assert found.relist
+        return found.verdict, listed(go).verdict
+
+    imports = 'package a\n\nimport _ "fmt"\n'
+    assert edit(red_test__go="//go:build red\n\n" + imports) == (None, None)
+    assert edit(a_windows__go=imports) == (None, None)
+    assert edit(a_windows__go=None) == (None, None)
+    assert edit(new_windows__go="package a\n", x_windows__s="", ignored__go="//go:build ignore\n\npackage main\n") == (
+        None,
+        None,
+    )
+    assert not go.would_compile()
+    assert edit(ignored__go="package a\n") == (None, "rebuild")
+    assert edit(red__go="//go:build linux\n\npackage a\n") == (None, "rebuild")
+    assert edit(new_linux__go="package a\n") == (None, "rebuild")
+    assert edit(wrong__go="//go:build linux\n\npackage wrong\n") == (None, "rebuild")
+    assert go.would_compile()
+    assert edit(wrong__go=None) == ("rebuild", None)
+
+
+def test_new_source_calls_for_one_build_and_one_listing(tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    write(root, GO)
+    go = Go(root, [], {})
+    begun = time.time_ns()  # of a build before the file
+    write(root, {"a/new.go": "package a\n"})
+    found = go.tree.look((begun, begun + 1))
+    assert (found.verdict, found.relist) == ("rebuild", True)
+    asyncio.run(go.tree.list(lambda: begun))  # the build that was called for has not begun yet
+    assert go.tree.look((begun, begun + 1)) == Finding()
+    write(root, {"a/newer.go": "package a\n"})
+    assert go.look().verdict == "rebuild"
+    write(root, {"a/newer.go": "package a\n\nvar N = 1\n"})  # before it is known to be an input
+    assert listed(go).files == ("a/newer.go",)
+    (root / "a" / "newer.go").unlink()
+    assert go.look().verdict == "rebuild"
+    listed(go)
+    write(root, {"a/newer.go": "package a\n\nvar N = 2\n"})  # it was known once, and is another now
+    assert go.look().verdict == "rebuild"
+    assert listed(go).verdict is None
+
+
+def test_new_source_of_cgo_is_asked_about_too(tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    write(root, GO)
+    go = Go(root, [], {"CGO_ENABLED": "1"})
+    write(root, {"c/new.c": "int new;\n"})
+    assert (go.look().verdict, listed(go).verdict) == (None, "rebuild")
+    assert go.would_compile()
+    go = Go(root, [], {"CGO_ENABLED": "0"})
+    write(root, {"a/c.go": 'package a\n\nimport "C"\n', "a/x.S": ""})
+    assert (go.look().verdict, listed(go).verdict) == (None, None)
+    assert not go.would_compile()
+    write(root, {"a/y.s": ""})
+    assert (go.look().verdict, listed(go).verdict) == (None, "rebuild")
+    assert go.would_compile()
 
 
 def test_folder_of_selected_files_moved_in_calls_for_what_they_call_for(tmp_path: Path) -> None:
