@@ -1,45 +1,64 @@
-"""What the open gate costs: requests straight to the app and through the proxy, in pairs, asked by wrk.
+"""Question 7. What the gate costs an open road, asked by wrk in pairs: straight to the app, and through the proxy.
 
 And what the hold costs: from the moment in which the gate opens to the first byte at a client that waited.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import re
-import statistics
+import shutil
 import subprocess
-import sys
-import tempfile
 import time
-from pathlib import Path
 
 import psutil
 
-from goreload_tasks.adopt.scaffold import render
 from goreload_tasks.gateway.gate import Held, Open
-from tests.bench.reload import spread
-from tests.driver import Driver, free_port, write
+from tests.bench.apps import make
+from tests.bench.lab import CannotMeasureError, Data, Lab, Table, in_turn, ratios, shown
+from tests.bench.plots import Canvas
+from tests.bench.tools import Running, ours
 from tests.gateway.hosting import Client, Hosted
-
-SECONDS = 3
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
+CONNECTIONS = (1, 32)
 
-def ask(port: int, connections: int) -> tuple[float, float]:
+
+def measure(lab: Lab) -> Data:
+    rates: dict[str, dict[str, list[float]]] = {}
+    app = make(lab.folder("gate") / "app", "gin", 3)
+    with Running(ours("ours"), app) as running:
+        running.up()
+        inner = next(
+            one.laddr.port
+            for process in psutil.Process(running.process.pid).children(recursive=True)
+            for one in process.net_connections("tcp")
+            if one.status == psutil.CONN_LISTEN
+        )
+        ports = {"app": inner, "proxy": running.port}
+        for connections in CONNECTIONS if shutil.which("wrk") else ():
+            found = rates[f"{connections}"] = {f"{name}_{what}": [] for name in ports for what in ("rate", "p50_ms")}
+            for number in lab.rounds(10, 2, 6):
+                for name in in_turn(list(ports), number):
+                    rate, half = _ask(ports[name], connections, lab.pick(1, 3))
+                    found[f"{name}_rate"].append(rate)
+                    found[f"{name}_p50_ms"].append(half)
+        opened = _held(inner, lab.pick(10, 100))
+    return {"wrk": bool(rates), "rates": rates, "opened_ms": opened}
+
+
+def _ask(port: int, connections: int, seconds: int) -> tuple[float, float]:
     """Requests per second, and the median latency in ms."""
-    argv = ["wrk", "-t1", f"-c{connections}", f"-d{SECONDS}s", "--latency", f"http://127.0.0.1:{port}/"]
+    argv = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", f"http://127.0.0.1:{port}/"]
     said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     rate = re.search(r"Requests/sec: +([\d.]+)", said)
     half = re.search(r"50% +([\d.]+)(us|ms|s)", said)
-    assert rate
-    assert half
+    if not rate or not half:
+        raise CannotMeasureError(f"wrk said: {said}")
     return float(rate[1]), float(half[1]) * {"us": 0.001, "ms": 1, "s": 1000}[half[2]]
 
 
-def held(port: int, times: int) -> list[float]:
+def _held(port: int, times: int) -> list[float]:
     """Milliseconds from the opening of the gate to the first byte, for a client that waits at it."""
     found = []
     with Hosted(Held("the bench")) as hosted:
@@ -55,48 +74,25 @@ def held(port: int, times: int) -> list[float]:
     return found
 
 
-def measure(runs: int) -> dict[str, object]:
-    with tempfile.TemporaryDirectory() as scratch, Driver() as driver:
-        folder = Path(scratch) / "app"
-        render("gin", folder)
-        # Without the line that gin.Default() logs for each request: this is about the proxy, not about a terminal.
-        main = folder / "main.go"
-        write(folder, {"main.go": main.read_text().replace("gin.Default()", "gin.New()")})
-        port = free_port()
-        told = {"GORELOAD_SERVE_PORT": str(port), "GIN_MODE": "release"}
-        dev = driver.start(folder, "dev", program="goreload", env=told)
-        dev.url()
-        inner = next(
-            one.laddr.port
-            for process in psutil.Process(dev.process.pid).children(recursive=True)
-            for one in process.net_connections("tcp")
-            if one.status == psutil.CONN_LISTEN
-        )
-        found: dict[str, object] = {"runs": runs, "seconds": SECONDS}
-        for connections in (1, 32):
-            ratios, added = [], []
-            for number in range(runs):
-                ports = [inner, port] if number % 2 else [port, inner]
-                seen = {one: ask(one, connections) for one in ports}
-                ratios.append(seen[port][0] / seen[inner][0])
-                added.append(seen[port][1] - seen[inner][1])
-            found[f"rate_ratio_{connections}"] = [round(value, 3) for value in spread(ratios)]
-            found[f"p50_added_ms_{connections}"] = [round(value, 3) for value in spread(added)]
-        waits = held(inner, 10 * runs)
-        found["opened_to_first_byte_ms"] = [
-            round(min(waits), 3),
-            round(statistics.median(waits), 3),
-            round(max(waits), 3),
+def tables(data: Data) -> list[Table]:
+    rows = [
+        [
+            connections,
+            shown(ratios(found["proxy_rate"], found["app_rate"]), 2),
+            shown([one - other for one, other in zip(found["proxy_p50_ms"], found["app_p50_ms"], strict=True)], 2),
+            shown(found["proxy_rate"]),
+            shown(found["app_rate"]),
         ]
-        return found
+        for connections, found in data["rates"].items()
+    ]
+    head = ["connections", "rate to the app's own", "p50 added, ms", "requests/s", "of the app alone"]
+    made = [Table("Through the gate", head, rows, [] if data["wrk"] else ["wrk is not on PATH: apt-get install wrk"])]
+    opened = [[shown(data["opened_ms"], 2)]]
+    return [*made, Table("From the opening of the gate to the first byte", ["ms"], opened)]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=5)
-    json.dump(measure(parser.parse_args().runs), sys.stdout, indent=2)
-    print()
-
-
-if __name__ == "__main__":
-    main()
+def draw(data: Data, canvas: Canvas) -> None:
+    bars = {
+        f"{name} connections": ratios(found["proxy_rate"], found["app_rate"]) for name, found in data["rates"].items()
+    }
+    canvas.bars("gate", "Requests a second through the gate", {"times the app alone": bars}, "", line=1.0)

@@ -1,139 +1,191 @@
-"""Save -> first new answer, against the bare loop: write, `go build` with the same flags, stop, start.
+"""Question 1. From a save to the first new answer: ours, the bare loop, and everybody else, in turns in one run.
 
-Pairs are interleaved in one run, so that a slow moment of the machine hits both; medians, ranges and ratios are
-printed. In both a client asks all the time, every 5 ms, from the save on: what it costs, it costs both.
+A client asks every 2 ms on a connection of its own. What it is refused counts, what is cut, and what is stale: answered
+by a program older than the last save that had returned before the request was sent. It asks from before the save until
+a moment after the answer. Processor time is that of the tool, its builds and the app, which answers the client, until
+they are at rest again.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import statistics
-import subprocess
-import sys
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Literal
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from goreload_tasks.adopt.scaffold import render
-from tests.driver import Driver, free_port, get
+from tests.bench import processes
+from tests.bench.apps import Framework, make
+from tests.bench.lab import CannotMeasureError, Data, Lab, Table, in_turn, present, ratios, shown
+from tests.bench.plots import Canvas
+from tests.bench.tools import PEERS, Tool, absent, bare, ours, peers
+from tests.bench.turns import Edit, Player, caught, columns
 
-RESOLUTION = 0.005
-"""Seconds between two questions of the client."""
+TAG = "nomsgpack"
+"""The build tag that `tags` advises for a program with Gin."""
 
-Starter = Literal["gin", "nethttp"]
+PLAIN, EQUAL, EQUAL_TAG = "bare, plain flags", "bare, our flags", f"bare, our flags, {TAG}"
+OURS, OURS_TAG = "ours, proxy", f"ours, proxy, {TAG}"
 
 
-def edit(folder: Path, text: str) -> None:
-    """Change the greeting."""
-    handlers = folder / "handlers" / "handlers.go"
-    lines = handlers.read_text().splitlines(keepends=True)
-    lines = [f'const Greeting = "{text}"\n' if line.startswith("const Greeting") else line for line in lines]
-    handlers.write_text("".join(lines))
+SINGLE = (Edit("main", "main"), Edit("leaf", "leaf"), Edit("template", "template"))
+BURSTS = tuple(Edit(f"burst {apart}", "main", 5, apart / 1000) for apart in (30, 100, 300))
 
 
-def answered(port: int, text: str) -> None:
-    """Wait for the answer, asking all the time."""
-    end = time.monotonic() + 60
-    while get(f"http://127.0.0.1:{port}").strip() != text:
-        if time.monotonic() > end:
-            raise AssertionError(f"{text} never came")
-        time.sleep(RESOLUTION)
+@dataclass(frozen=True, slots=True)
+class Course:
+    """One program, edited in some ways. others: most of the other tools; tag: with the advised tag, too."""
+
+    framework: Framework
+    packages: int
+    edits: tuple[Edit, ...]
+    turns: int
+    others: int = len(PEERS)
+    tag: bool = True
+
+    @property
+    def name(self) -> str:
+        return f"{ {'gin': 'Gin', 'nethttp': 'net/http'}[self.framework] }, {self.packages} packages"
 
 
-def timed(work: Callable[[], None]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+FULL = (
+    Course("gin", 20, (*SINGLE, *BURSTS), 15),
+    Course("gin", 3, (*SINGLE, BURSTS[0]), 7),
+    Course("gin", 200, (*SINGLE, BURSTS[0]), 7),
+    *(Course("nethttp", count, (*SINGLE, BURSTS[0]), 7, tag=False) for count in (3, 20, 200)),
+)
+QUICK = (Course("gin", 3, (SINGLE[0], BURSTS[0]), 2, others=2, tag=False),)
 
 
-class Bare:
-    """The loop without a tool."""
-
-    def __init__(self, folder: Path, argv: Sequence[str]) -> None:
-        self.folder, self.argv, self.port = folder, argv, free_port()
-        self.binary = folder / "bare.bin"
-        self.app: subprocess.Popen[bytes] | None = None
-
-    def save(self, text: str) -> None:
-        client = threading.Thread(target=answered, args=(self.port, text))
-        client.start()
-        edit(self.folder, text)
-        subprocess.run([*self.argv[:3], str(self.binary), *self.argv[4:]], cwd=self.folder, check=True)
-        self.stop()
-        env = {**os.environ, "PORT": str(self.port), "GIN_MODE": "release"}
-        self.app = subprocess.Popen([self.binary], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        client.join()
-
-    def stop(self) -> None:
-        if self.app:
-            self.app.terminate()
-            self.app.wait()
+def measure(lab: Lab) -> Data:
+    """All courses."""
+    courses = [_course(lab, course) for course in lab.pick(QUICK, FULL)]
+    return {"courses": courses, "absent": absent(), "resolution_ms": 2}
 
 
-def build_argv(driver: Driver, folder: Path) -> list[str]:
-    """The build that `dev` would run, its flags for the bare loop."""
-    said = driver.run(folder, "--dry", "dev", "--json", program="goreload").stdout.splitlines()[0]
-    return list(json.loads(said)["argv"])
-
-
-def measure(starter: Starter, runs: int, direct: bool) -> dict[str, object]:
-    """Medians of both, in ms, and the ratios pair by pair. `direct`: without the gate."""
-    with tempfile.TemporaryDirectory() as scratch, Driver() as driver:
-        ours_folder, bare_folder = Path(scratch) / "ours", Path(scratch) / "bare"
-        render(starter, ours_folder)
-        render(starter, bare_folder)
-        argv = build_argv(driver, ours_folder)
-        bare = Bare(bare_folder, argv)
-        port = free_port()
-        told = {"PORT": str(port), "GORELOAD_SERVE_PORT": ""} if direct else {"GORELOAD_SERVE_PORT": str(port)}
-        driver.start(ours_folder, "dev", program="goreload", env={**told, "GIN_MODE": "release"})
-        answered(port, {"gin": "Hello from Gin", "nethttp": "Hello from net/http"}[starter])
-
-        def ours(text: str) -> None:
-            edit(ours_folder, text)
-            answered(port, text)
-
-        times: dict[str, list[float]] = {"bare": [], "ours": []}
-        for number in range(runs + 1):
-            pair = [("bare", bare.save), ("ours", ours)]
-            for name, save in pair if number % 2 else reversed(pair):
-                text = f"{name} {number}"
-                took = timed(lambda save=save, text=text: save(text))  # type: ignore[misc]
-                if number:  # the first pair warms up
-                    times[name].append(took)
-                time.sleep(0.3)  # between two saves a person breathes
-        bare.stop()
-    ratios = [one / other for one, other in zip(times["ours"], times["bare"], strict=True)]
+def _course(lab: Lab, course: Course) -> Data:
+    with contextlib.ExitStack() as stack:
+        players, build = _players(lab, course, stack)
+        deadline = lab.pick(10.0, 30.0)
+        # Uncounted: what the first time finds out is found out now.
+        for edit in lab.pick(course.edits[:1], course.edits):
+            for player in players.values():
+                player.turn(edit, deadline)
+        for player in players.values():
+            processes.quiet(player.running.mark, deadline=lab.pick(3, 60))
+        for number in lab.rounds(course.turns, course.turns, 25):
+            lab.say(f"{course.name}: turn {number + 1}")
+            for edit in course.edits:
+                for name in in_turn(list(players), number):
+                    took = players[name].turn(edit, deadline)
+                    players[name].took.setdefault(edit.name, []).append(took)
+        found = [
+            {"tool": name, "edits": {edit: columns(took) for edit, took in player.took.items()}}
+            for name, player in players.items()
+        ]
+    for row in found:
+        if row["tool"] in (PLAIN, EQUAL, OURS) and any(None in edit["ms"] for edit in row["edits"].values()):  # type: ignore[attr-defined]
+            raise CannotMeasureError(
+                f"{course.name}: {row['tool']} did not answer; the machine is too slow for this form"
+            )
     return {
-        "starter": starter,
-        "mode": "direct" if direct else "proxy",
-        "flags": argv[4:-1],
-        "runs": runs,
-        **{f"{name}_ms": [round(1000 * value) for value in spread(values)] for name, values in times.items()},
-        "ratio": [round(value, 3) for value in spread(ratios)],
-        "resolution_ms": 1000 * RESOLUTION,
+        "name": course.name,
+        "framework": course.framework,
+        "packages": course.packages,
+        "edits": [edit.name for edit in course.edits],
+        "flags": build.flags,
+        "env": [f"{name}={value}" for name, value in build.env.items()],
+        "rows": found,
     }
 
 
-def spread(values: Sequence[float]) -> tuple[float, float, float]:
-    """Least, median, most."""
-    return min(values), statistics.median(values), max(values)
+def _players(lab: Lab, course: Course, stack: contextlib.ExitStack) -> tuple[dict[str, Player], processes.Build]:
+    """All of them, up and settled, and what ours builds with; others that do not come up are named and left out."""
+    tools = [bare(PLAIN), ours(OURS), ours("ours, socket", "socket"), ours("ours, direct", "direct")]
+    if course.tag:
+        tools.append(ours(OURS_TAG, GORELOAD_BUILD_TAGS=TAG))
+    tools += peers()[: course.others]
+    players: dict[str, Player] = {}
+    place = lab.folder(course.name.replace("/", "").replace(", ", "-").replace(" ", "-"))
+
+    def join(tool: Tool) -> None:
+        app = make(place / f"{len(players):02d}", course.framework, course.packages)
+        player = Player(lab, tool, app)
+        stack.enter_context(player)
+        try:
+            seconds = player.running.up(lab.pick(60, 300))
+        except CannotMeasureError as error:
+            if tool in PEERS:
+                lab.say(str(error))
+                return
+            raise
+        lab.say(f"{course.name}: {tool.name} is up after {seconds:.1f} s")
+        players[tool.name] = player
+
+    for tool in tools:
+        join(tool)
+    for player in players.values():
+        processes.quiet(player.running.mark, 1.0, lab.pick(5, 300))
+    # What ours really builds with, once it is warm; asked of the builds themselves.
+    build = caught(players[OURS])
+    join(bare(EQUAL, build.flags, build.env))
+    if OURS_TAG in players:
+        tagged = caught(players[OURS_TAG])
+        join(bare(EQUAL_TAG, tagged.flags, tagged.env))
+    return players, build
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=10)
-    parser.add_argument("--starter", choices=["gin", "nethttp"], default="gin")
-    parser.add_argument("--direct", action="store_true")
-    chosen = parser.parse_args()
-    json.dump(measure(chosen.starter, chosen.runs, chosen.direct), sys.stdout, indent=2)
-    print()
+def tables(data: Data) -> list[Table]:
+    """One per course and kind of edit."""
+    made = []
+    for course in data["courses"]:
+        rows = {row["tool"]: row["edits"] for row in course["rows"]}
+        for edit in course["edits"]:
+            plain, equal = rows[PLAIN][edit]["ms"], rows[EQUAL][edit]["ms"]
+            twins = {OURS_TAG: rows[EQUAL_TAG][edit]["ms"]} if EQUAL_TAG in rows else {}
+            ordered = sorted(rows, key=lambda name: _median(rows[name][edit]["ms"]))
+            lines = [
+                [
+                    name,
+                    shown(ratios(found["ms"], plain), 2),
+                    shown(ratios(found["ms"], twins.get(name, equal)), 2) if name.startswith("ours") else "",
+                    shown(ratios(found["ms"], rows[name]["main"]["ms"]), 2) if edit.startswith("burst") else "",
+                    shown(present(found["ms"])),
+                    str(sum(ms is None for ms in found["ms"])),
+                    str(sum(found["refused"])),
+                    str(sum(found["stale"])),
+                    str(sum(found["cut"]) + sum(found["odd"])),
+                    shown(found["cpu"], 2),
+                ]
+                for name, found in ((name, rows[name][edit]) for name in ordered)
+            ]
+            head = ["save to first new answer", "to bare, plain", "to bare, equal", "to single", "ms"]
+            head += ["never", "refused", "stale", "cut", "CPU s"]
+            turns = len(plain)
+            notes = [
+                f"median (least - most) of {turns} turns; asked every {data['resolution_ms']} ms, counts over all turns"
+            ]
+            notes.append(f"our flags: {' '.join([*course['env'], *course['flags']])}")
+            made.append(Table(f"{course['name']}: {edit}", head, lines, notes))
+    if data["absent"]:
+        rows_ = [[name, how] for name, how in data["absent"].items()]
+        made.append(Table("Not here, and so not measured", ["tool", "what brings it"], rows_))
+    return made
 
 
-if __name__ == "__main__":
-    main()
+def _median(values: Sequence[float | None]) -> float:
+    found = sorted(present(values))
+    return found[len(found) // 2] if found else float("inf")
+
+
+def draw(data: Data, canvas: Canvas) -> None:
+    """Ratios to the bare loop with plain flags, one picture per course."""
+    for course in data["courses"]:
+        rows: dict[str, Any] = {row["tool"]: row["edits"] for row in course["rows"]}
+        ordered = sorted(rows, key=lambda name: _median(rows[name]["main"]["ms"]))
+        bars = {
+            edit: {name: ratios(rows[name][edit]["ms"], rows[PLAIN][edit]["ms"]) for name in ordered}
+            for edit in course["edits"]
+        }
+        slug = f"{course['framework']}-{course['packages']}"
+        title = f"Save to first new answer, {course['name']}"
+        canvas.bars(f"reload-{slug}", title, bars, "times the bare loop with plain flags", line=1.0)

@@ -1,6 +1,10 @@
 // Hammer asks a server without mercy, and says when an answer is refused, cut, lost, or older than the last save that had
 // returned before it was asked for.
 //
+// hammer ADDRESS FILE [CLIENTS [PAUSE]]: so many clients (8) ask without a pause on a connection of their own, and one
+// more asks at every PAUSE (2ms) on a new one. Each version newer than all before is a line when it is first seen, with
+// the time; at the end of stdin what was found is one line of JSON.
+//
 // The saver and this program share a file: 8 bytes with the number of the last save that has returned, 8 with that of the
 // last one begun, then one byte per number for what was saved (0: good, 1: does not compile, 2: crashes by itself).
 package main
@@ -23,17 +27,23 @@ import (
 
 type report struct {
 	mu       sync.Mutex
-	Asked    int
+	newest   int64
+	Asked    int // answers, whatever they were
+	Refused  int // connections
+	Cut      int // no answer on a connection that there was, or half of one
+	Stale    int // answers by an older version
+	Odd      int // answers with another status than expected
 	Failed   int // answers with 503: it does not compile, or it crashed
 	Lost     int // POSTs that a crashing app had been given
 	Longest  float64
-	Mistakes []string
+	Mistakes []string // the first of them
 }
 
 var (
 	shared  []byte
-	said    report
+	said    = report{newest: -1}
 	address string
+	pause   = 2 * time.Millisecond
 )
 
 func main() {
@@ -45,13 +55,23 @@ func main() {
 	shared, err = syscall.Mmap(int(file.Fd()), 0, int(info.Size()), syscall.PROT_READ, syscall.MAP_SHARED)
 	check(err)
 
+	steadies := 8
+	if len(os.Args) > 3 {
+		steadies, err = strconv.Atoi(os.Args[3])
+		check(err)
+	}
+	if len(os.Args) > 4 {
+		pause, err = time.ParseDuration(os.Args[4])
+		check(err)
+	}
+
 	over := make(chan struct{})
 	var clients sync.WaitGroup
-	for number := range 8 {
+	for number := range steadies {
 		clients.Go(func() { steady(over, number%2 == 1) })
 	}
 	clients.Go(func() { fresh(over) })
-	io.Copy(io.Discard, os.Stdin) // until the test has seen enough
+	io.Copy(io.Discard, os.Stdin) // until whoever started us has seen enough
 	close(over)
 	clients.Wait()
 	check(json.NewEncoder(os.Stdout).Encode(&said))
@@ -72,7 +92,7 @@ func steady(over chan struct{}, post bool) {
 		if connection == nil {
 			var err error
 			if connection, err = net.Dial("tcp", address); err != nil {
-				mistake("refused: %v", err)
+				mistake(&said.Refused, "refused: %v", err)
 				time.Sleep(10 * time.Millisecond)
 				continue
 			}
@@ -85,20 +105,20 @@ func steady(over chan struct{}, post bool) {
 	}
 }
 
-// fresh asks every 2 ms, each time on a connection of its own, whatever became of the others.
+// fresh asks at every pause, each time on a connection of its own, whatever became of the others.
 func fresh(over chan struct{}) {
 	var under sync.WaitGroup
 	for !done(over) {
 		under.Go(func() {
 			connection, err := net.Dial("tcp", address)
 			if err != nil {
-				mistake("refused: %v", err)
+				mistake(&said.Refused, "refused: %v", err)
 				return
 			}
 			defer connection.Close()
 			ask(connection, bufio.NewReader(connection), false, false)
 		})
-		time.Sleep(2 * time.Millisecond)
+		time.Sleep(pause)
 	}
 	under.Wait()
 }
@@ -128,17 +148,17 @@ func ask(connection net.Conn, reader *bufio.Reader, post, keep bool) bool {
 		head += "hello"
 	}
 	if _, err := io.WriteString(connection, head); err != nil {
-		mistake("after save %d: cannot send: %v", seen, err)
+		mistake(&said.Cut, "after save %d: cannot send: %v", seen, err)
 		return false
 	}
 	answer, err := http.ReadResponse(reader, nil)
 	if err != nil {
-		mistake("after save %d: no answer: %v", seen, err)
+		mistake(&said.Cut, "after save %d: no answer: %v", seen, err)
 		return false
 	}
 	body, err := io.ReadAll(answer.Body)
 	if err != nil {
-		mistake("after save %d: half an answer: %v", seen, err)
+		mistake(&said.Cut, "after save %d: half an answer: %v", seen, err)
 		return false
 	}
 	judge(seen, post, answer.StatusCode, strings.TrimSpace(string(body)), time.Since(began))
@@ -153,15 +173,18 @@ func judge(seen uint64, post bool, status int, body string, took time.Duration) 
 	switch {
 	case status == 200:
 		version, err := strconv.ParseUint(body, 10, 64)
+		if err == nil {
+			see(int64(version))
+		}
 		if err != nil || version < seen {
-			mistake("after save %d: answered by %q", seen, body)
+			mistake(&said.Stale, "after save %d: answered by %q", seen, body)
 		}
 	case status == 503 && saved(seen, 1, 2):
 		count(&said.Failed)
 	case status == 502 && post && saved(seen, 2):
 		count(&said.Lost)
 	default:
-		mistake("after save %d: status %d: %s", seen, status, body)
+		mistake(&said.Odd, "after save %d: status %d: %s", seen, status, body)
 	}
 }
 
@@ -184,9 +207,20 @@ func count(what *int) {
 	said.mu.Unlock()
 }
 
-func mistake(format string, values ...any) {
+// see says when a version is answered for the first time, in nanoseconds of the clock on the wall.
+func see(version int64) {
 	said.mu.Lock()
 	defer said.mu.Unlock()
+	if version > said.newest {
+		said.newest = version
+		fmt.Println(version, time.Now().UnixNano())
+	}
+}
+
+func mistake(what *int, format string, values ...any) {
+	said.mu.Lock()
+	defer said.mu.Unlock()
+	*what++
 	if len(said.Mistakes) < 50 {
 		said.Mistakes = append(said.Mistakes, fmt.Sprintf(format, values...))
 	}
