@@ -43,6 +43,8 @@ class Chores:
         await asyncio.sleep(self._quiet)
         for chore in (self._verify, self._warm, self._prime, self._advise):
             async with self._turn:
+                if not self._work.whole:  # somebody removed our folder: the next build makes it anew
+                    return False
                 with contextlib.suppress(GoreloadError, OSError):
                     if await chore():
                         return True

@@ -345,7 +345,7 @@ def test_project_that_is_being_removed_gets_nothing_new(project: Path, driver: D
     source.write_text(f'{MAIN}\nfunc Answer() string {{ return "one" }}\n')
     dev, url = started(driver, project)
     answers(url, "one")
-    shutil.rmtree(project / ".goreload")
+    removed(project / ".goreload")
     source.rename(away)
     dev.line(f"no Go file is left in {project}: nothing is built until one is back")
     dev.line("the old program still runs")
