@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from goreload_tasks.build.builder import Result
 from goreload_tasks.build.command import Plan
@@ -10,7 +10,7 @@ from goreload_tasks.build.direct.ground import Ground
 from goreload_tasks.inputs.headers import contents
 
 
-def text(plan: Plan, ground: Ground, trail: Sequence[str], result: Result, real: str, ours: str) -> str:
+def text(plan: Plan, ground: Ground, trail: Iterable[str], result: Result, real: str, ours: str) -> str:
     """What somebody needs who looks for the reason: no sources, and no variables but the toolchain's.
 
     Args:

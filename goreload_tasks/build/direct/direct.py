@@ -15,6 +15,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections import deque
 from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
@@ -23,7 +24,7 @@ from goreload_tasks.build.builder import Job, Result, same_file
 from goreload_tasks.build.command import Plan
 from goreload_tasks.build.diagnostics import hindrance
 from goreload_tasks.build.direct import archive, bundle
-from goreload_tasks.build.direct.ground import DeclinedError, Sight, changed
+from goreload_tasks.build.direct.ground import DeclinedError, Sight, changed, still
 from goreload_tasks.build.direct.job import Built, DirectJob
 from goreload_tasks.build.direct.learn import TRIES, Learned, learn
 from goreload_tasks.build.direct.make import CORES, Archive, Base, Crew, Making
@@ -35,6 +36,10 @@ Mode = Literal["auto", "exact"]
 
 QUIET = 19
 """The priority of what is done at rest (nice(1))."""
+
+
+TRAIL = 50
+"""Builds that a report of a difference tells of, the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +82,7 @@ class Direct:
         self._learned: Learned | None = None
         self._base: Base | None = None
         self._blind: bool | None = None  # for lines, as the proof needs it: does the toolchain pass the probe?
-        self._trail: list[str] = []
+        self._trail = deque[str](maxlen=TRAIL)
         self._off = False
         self._fresh = True
         self._one = asyncio.Lock()
@@ -125,8 +130,7 @@ class Direct:
             try:
                 self._make_places()
                 absent = os.path.join(self._folder, "absent")
-                before = self._learned.listing if self._learned else None
-                learned = await learn(replace(self._plan, nice=QUIET), absent, before)
+                learned = await learn(replace(self._plan, nice=QUIET), absent, self._learned)
                 proofs = await asyncio.to_thread(self._proofs, learned)
             except DeclinedError as why:
                 self._unready(str(why))
@@ -176,7 +180,7 @@ class Direct:
                 known = {one: kept.iface for one, kept in self._base.archives.items()}
                 first = ["nice", "-n", str(QUIET)]
                 proof = await prove(ground.compiles[path], known, f"{work}/{number}", first, env, _quietly)
-            if learned.disk.see() != self._base.sight:
+            if not still(ground, self._base.sight, learned.disk.see()):
                 return
             if proof:
                 one = replace(self._base.archives[path], proof=proof)
@@ -184,24 +188,24 @@ class Direct:
 
     async def _verify(self, out: str) -> Verified:
         verified = await self._compare(out)
+        self.verified += verified.outcome == "equal"
+        self.different += verified.outcome == "different"
         if verified.outcome in ("equal", "expected"):
-            self.verified += 1
             await self._prime()
-        elif verified.outcome == "different":
-            self.different += 1
         return verified
 
     async def _compare(self, out: str) -> Verified:
         async with self._one:
             learned, base = self._learned, self._base
-            if learned is None or base is None or learned.disk.see() != base.sight:
+            if learned is None or base is None or not still(learned.ground, base.sight, learned.disk.see()):
                 return Verified("discarded")
             with self._workplace() as work:
                 real = os.path.join(work, "real")
                 quiet = replace(self._plan, nice=QUIET)
                 env = {**quiet.env, "GOTMPDIR": work}
                 result = await Job(quiet.build(real, "-p=1"), quiet.cwd, env).run()
-                if hindrance(result.code, result.text) or learned.disk.see() != base.sight:
+                same = still(learned.ground, base.sight, learned.disk.see())
+                if hindrance(result.code, result.text) or not same:
                     return Verified("discarded")
                 if not result.code and await asyncio.to_thread(same_file, real, out):
                     return Verified("equal")
@@ -213,12 +217,16 @@ class Direct:
         """We were wrong: never again in this run."""
         self._off, self._base = True, None
         self.reason = "a binary of ours was not that of `go build`"
-        kept = "" if result.code else os.path.join(self._folder, "verified")
+        kept = os.path.join(self._folder, "verified")
         told = os.path.join(self._folder, f"difference-{int(time.time())}.txt")
-        with open(told, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(bundle.text(self._plan, learned.ground, self._trail, result, real, out))
-        if kept:
+        try:
+            with open(told, "w", encoding="utf-8", errors="surrogateescape") as file:
+                file.write(bundle.text(self._plan, learned.ground, self._trail, result, real, out))
+            if result.code:
+                return Verified("different", "", told)
             os.replace(real, kept)
+        except OSError:  # the disk is full: what matters is that it is known
+            return Verified("different")
         return Verified("different", kept, told)
 
     # A build.

@@ -104,6 +104,14 @@ def changed(ground: Ground, before: Sight, now: Sight) -> frozenset[str]:
     return frozenset(packages)
 
 
+def still(ground: Ground, before: Sight, now: Sight) -> bool:
+    """Is the program on disk the same, whatever else came or went?"""
+    try:
+        return not changed(ground, before, now)
+    except DeclinedError:
+        return False
+
+
 def _judge(ground: Ground, folder: str, names: Iterable[str]) -> None:
     """May a name that came or went put a file into the build, or take one out?"""
     for name in names:

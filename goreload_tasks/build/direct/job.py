@@ -17,7 +17,7 @@ class Built:
     """A build of ours.
 
     compiled: the packages compiled. kept: those whose importers stayed although positions moved.
-    lags: the files of which some lines are those of an earlier version now, in the order of the build.
+    lags: the files of which some lines are those of an earlier version now.
     """
 
     compiled: tuple[str, ...]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from goreload_tasks.app.process import capture
 from goreload_tasks.build.command import Plan
 from goreload_tasks.build.direct.disk import Disk
-from goreload_tasks.build.direct.ground import DeclinedError, Ground, Sight, importers
+from goreload_tasks.build.direct.ground import DeclinedError, Ground, Sight, importers, still
 from goreload_tasks.build.direct.recipe import Link, Script, UnreadableError, read
 from goreload_tasks.inputs import golist
 from goreload_tasks.inputs.embeds import reach
@@ -23,7 +23,7 @@ from goreload_tasks.inputs.spelling import LOST_IN_JSON
 TRIES = 3
 """How often the go command is asked again when the tree was written meanwhile."""
 
-_KNOWN = ("GOMOD", "GOWORK", "GOENV", "GOMODCACHE", "GOROOT", "GOFLAGS", "GOCACHEPROG")
+_KNOWN = ("GOMOD", "GOWORK", "GOENV", "GOMODCACHE", "GOROOT", "GOTOOLDIR", "GOFLAGS", "GOCACHEPROG")
 
 _REFUSED = frozenset(
     ("a", "n", "x", "v", "work", "json", "C", "o", "cover", "covermode", "coverpkg", "overlay", "toolexec", "compiler")
@@ -33,40 +33,39 @@ _REFUSED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """A program, the disk that it is made from, and what was on it."""
+    """A program, the disk that it is made from, and what was on it. known: what the go command says of itself."""
 
     ground: Ground
     listing: Listing
+    known: Mapping[str, str]
     disk: Disk
     sight: Sight
 
 
-async def learn(plan: Plan, absent: str, before: Listing | None = None) -> Learned:
+async def learn(plan: Plan, absent: str, before: Learned | None = None) -> Learned:
     """Ask the go command.
 
     Args:
         absent: a path at which there is nothing.
-        before: what it listed the last time, which saves one of two rounds when that is still so.
+        before: the last time; where nothing changed in what is listed, one round is enough.
 
     Raises:
         DeclinedError: the program is not one for direct building, or is being written; the text says why.
         OSError: the go command cannot be started.
     """
-    listing, known = (before, None) if before else await _list(plan)
+    listing, known = (before.listing, before.known) if before else await _list(plan)
     cwd = working_folder(plan)
     for _ in range(TRIES):
-        places = _places(listing)
-        tools = _tools(plan, (known or {}).get("GOROOT", ""))
-        disk = Disk(*places, tools)
+        disk = Disk(*_places(listing), _tools(plan, known))
         sight = await asyncio.to_thread(disk.see)
-        whole, rest, (now, known) = await asyncio.gather(
+        whole, rest, now = await asyncio.gather(
             _script(plan, cwd, ["-a"], absent), _script(plan, cwd, [], absent), _list(plan)
         )
-        if now == listing and tools == _tools(plan, known["GOROOT"]):
+        if now == (listing, known):
             ground = await asyncio.to_thread(_ground, plan, cwd, known, listing, whole, rest)
-            if await asyncio.to_thread(disk.see) == sight:
-                return Learned(ground, listing, disk, sight)
-        listing = now
+            if still(ground, sight, await asyncio.to_thread(disk.see)):
+                return Learned(ground, listing, known, disk, sight)
+        listing, known = now
     raise DeclinedError("the files are being written")
 
 
@@ -126,18 +125,18 @@ def _read(text: bytes, cwd: str) -> Script:
         raise DeclinedError(f"`go build -n` prints what is not understood: {error}") from None
 
 
-def _tools(plan: Plan, root: str) -> tuple[str, ...]:
+def _tools(plan: Plan, known: Mapping[str, str]) -> tuple[str, ...]:
     """What the toolchain is made of.
 
     Raises:
         DeclinedError: another program stands before the go command, and may choose another each time.
     """
     go = os.path.realpath(plan.go)
-    home = os.path.dirname(os.path.dirname(go))
-    if not os.path.isfile(os.path.join(home, "VERSION")):
+    version = os.path.join(os.path.dirname(os.path.dirname(go)), "VERSION")
+    if not os.path.isfile(version):
         raise DeclinedError(f"{plan.go} is not in a Go distribution, and may start another go each time")
-    marks = [os.path.join(place, name) for place in {home, root or home} for name in ("VERSION", "go.env")]
-    return (go, *sorted(marks))
+    marks = (os.path.join(known["GOROOT"], name) for name in ("VERSION", "go.env"))
+    return (go, version, *marks, *(os.path.join(known["GOTOOLDIR"], name) for name in ("compile", "link")))
 
 
 def _places(listing: Listing) -> tuple[frozenset[str], frozenset[str]]:
@@ -167,6 +166,10 @@ def _ground(plan: Plan, cwd: str, known: Mapping[str, str], listing: Listing, wh
     if why := _unlinkable(rest.link):
         raise DeclinedError(why)
     compiles = {path: one for path, one in whole.compiles.items() if "-std" not in one.argv}
+    if missing := next(
+        (one for recipe in compiles.values() for one in recipe.imports if one not in rest.link.archives), ""
+    ):
+        raise DeclinedError(f"{missing} is compiled and not linked")
     owners: dict[str, set[str]] = {}
     for path, package in listing.packages.items():
         one = compiles.get(path)

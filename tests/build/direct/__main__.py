@@ -1,4 +1,7 @@
-"""The long form: python -m tests.build.direct --edits 500 [--seed N] [--kinds module,vendor] [--mode auto]"""
+"""The long forms: python -m tests.build.direct --edits 500 [--seed N] [--kinds module,vendor] [--mode auto]
+
+--wide ROUNDS measures a save in a wide program, --kills TIMES kills the tool, --clean empties the go command's cache.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ from pathlib import Path
 from goreload_tasks.build.command import FAST_LDFLAGS
 from tests.build.direct.play import play
 from tests.build.direct.rig import FLAGS, always, rig
+from tests.build.direct.test_faults import clean_cache, kill_at_random
+from tests.build.direct.wide import measure
 
 SETTINGS: dict[str, tuple[str, tuple[str, ...], dict[str, str]]] = {
     "module": ("module", (), {}),
@@ -39,7 +44,20 @@ async def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--kinds", default=",".join(SETTINGS), help="settings, separated by commas")
     parser.add_argument("--mode", choices=("exact", "auto"), default="exact")
+    parser.add_argument("--wide", type=int, metavar="ROUNDS", help="measure the wide program instead")
+    parser.add_argument("--kills", type=int, metavar="TIMES", help="kill -9 at random moments instead")
+    parser.add_argument("--clean", action="store_true", help="`go clean -cache` between two builds instead")
     line = parser.parse_args()
+    if line.wide or line.kills or line.clean:
+        with tempfile.TemporaryDirectory(prefix="goreload-direct-") as folder:
+            if line.wide:
+                print(await measure(Path(folder), line.wide))
+            elif line.kills:
+                await asyncio.to_thread(kill_at_random, Path(folder), line.kills, line.seed)
+            else:
+                await asyncio.to_thread(clean_cache, Path(folder))
+        print("as it should be")
+        return 0
     if line.mode == "auto":
         always()
     total, wrong = Counter[str](), list[str]()
