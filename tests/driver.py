@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import os
 import queue
+import random
 import re
 import shutil
 import signal
@@ -68,10 +69,15 @@ def server(folder: Path, tasks: bool = True, **files: str) -> None:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    """A port that nobody listens on; below those that the kernel gives to clients, one of which could take it first."""
+    try:
+        least = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:
+        least = 32768
+    while True:
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", random.randrange(10_000, max(least, 20_000))))
+            return int(one.getsockname()[1])
 
 
 def until(true: Callable[[], bool], what: str, deadline: float = DEADLINE) -> None:

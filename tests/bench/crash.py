@@ -85,7 +85,7 @@ def _crash(place: Path, count: int, delay: str, jitter: str) -> tuple[float, flo
         "GORELOAD_CRASH_JITTER": jitter,
     }
     with Running(Tool("ours", ours("ours").start, env=env, port="UNUSED"), App(folder, "nethttp", 0)) as running:
-        until(lambda: all(map(_listens, ports)), f"{count} services", 300, 0.05)
+        running.until(lambda: all(map(_listens, ports)), f"{count} services", 120, 0.05)
         processes.quiet(running.mark, 0.5, 30)
         with processes.Meter(running.mark) as meter:
             own = set(running.own)
@@ -101,7 +101,7 @@ def _crash(place: Path, count: int, delay: str, jitter: str) -> tuple[float, flo
                 waiting.difference_update({port for port in waiting if _listens(port)})
                 return not waiting
 
-            until(healthy, "all services after the crash", 120, 0.02)
+            running.until(healthy, "all services after the crash", 120)
             seconds = time.monotonic() - began
     return meter.peak_cores, seconds, meter.cpu
 

@@ -82,7 +82,7 @@ class Canvas:
                 axes.text(0, row, " no answer", va="center", color=BARE, fontstyle="italic")
                 continue
             least, median, most = spread(bars[label])
-            axes.barh(row, median, height=0.68, color=colour(label))
+            axes.barh(row, median, height=0.68, color=colour(label, labels))
             axes.plot([least, most], [row, row], color="#0f172a", linewidth=0.9, alpha=0.55)
             axes.text(max(most, median), row, f" {median:.3g}", va="center", fontsize=8.5)
         if line is not None:
@@ -128,6 +128,8 @@ class Canvas:
         self.drawn.append(path)
 
 
-def colour(label: str) -> str:
-    """By who it is."""
-    return OURS if label.startswith(("ours", "goreload")) else BARE if label.startswith("bare") else OTHER
+def colour(label: str, labels: Sequence[str]) -> str:
+    """By who it is; all alike where it is about ours alone."""
+    if label.startswith("ours") or not any(other.startswith("ours") for other in labels):
+        return OURS
+    return BARE if label.startswith("bare") else OTHER

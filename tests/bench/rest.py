@@ -13,7 +13,7 @@ import time
 
 from tests.bench import processes
 from tests.bench.apps import litter, make, repository
-from tests.bench.lab import CannotMeasureError, Data, Lab, Table, in_turn, present, shown
+from tests.bench.lab import CannotMeasureError, Data, Lab, Table, in_turn, shown
 from tests.bench.plots import Canvas
 from tests.bench.tools import PEERS, Running, Tool, bare, ours, peers
 from tests.bench.turns import Player, caught
@@ -37,15 +37,20 @@ def _starts(lab: Lab) -> Data:
         build = caught(player)
     players: dict[str, Tool] = {"bare": bare("bare, our flags", build.flags, build.env)}
     players |= {mode: ours(f"ours, {mode}", mode) for mode in lab.pick(MODES[:1], MODES)}
-    found: dict[str, list[float | None]] = {name: [] for name in players}
-    for number in lab.rounds(12, 4, 12):
+    found: dict[str, list[float]] = {name: [] for name in players}
+
+    def start(name: str) -> float:
+        app.binary.unlink(missing_ok=True)  # or the bare build might find that there is nothing to link
+        with Running(players[name], app) as running:
+            took = running.up()
+            processes.quiet(running.mark, deadline=lab.pick(1, 30))
+        return took
+
+    for name in players:
+        start(name)
+    for number in lab.rounds(11, 3, 8):
         for name in in_turn(list(players), number):
-            app.binary.unlink(missing_ok=True)  # or the bare build might find that there is nothing to link
-            with Running(players[name], app) as running:
-                took = running.up()
-                processes.quiet(running.mark, deadline=lab.pick(1, 30))
-            if number:
-                found[name].append(took)
+            found[name].append(start(name))
     return found
 
 
@@ -102,7 +107,7 @@ def tables(data: Data) -> list[Table]:
                 "bare, our flags" if name == "bare" else f"ours, {name}",
                 shown([one / other for one, other in pairs], 2),
                 shown([one - other for one, other in pairs], 2),
-                shown(present(took), 2),
+                shown(took, 2),
             ]
         )
     made = [Table("Start to first answer, caches warm", ["", "to bare", "s over bare", "s"], rows)]
@@ -126,7 +131,7 @@ def tables(data: Data) -> list[Table]:
 
 def draw(data: Data, canvas: Canvas) -> None:
     starts = data["starts"]
-    bars = {"bare, our flags" if name == "bare" else f"ours, {name}": present(took) for name, took in starts.items()}
+    bars = {"bare, our flags" if name == "bare" else f"ours, {name}": took for name, took in starts.items()}
     canvas.bars("rest-start", "Start to first answer, caches warm", {"s": bars}, "")
     panels = {
         "memory, MB": {row["tool"]: [row["rss_mb"]] for row in data["rest"]},

@@ -1,8 +1,8 @@
 """Question 4. What build tags leave out, and what that saves.
 
 Two programs: the Gin starter with and without the advised tag, which leaves a dependency out; and 120 files of one's
-own of which 22 are behind a tag, which leaves out nothing else. A build after an edit is measured in turns in a warm cache;
-the full form also asks `goreload tags --time`, for builds with an empty cache.
+own of which 22 are behind a tag, which leaves out nothing else. A build after an edit is measured in turns in a warm
+cache; the full form also asks `goreload tags --time`, for builds with an empty cache.
 """
 
 from __future__ import annotations
@@ -59,15 +59,20 @@ def _case(lab: Lab, case: Case) -> Data:
     saves = Saves(app.folder.with_suffix(".saves"), 1000)
     seconds: dict[str, list[float]] = {name: [] for name in environments}
     sizes = {}
-    for number in lab.rounds(16, 3, 8):
+
+    def build(name: str) -> float:
+        argv = ["go", "build", "-buildvcs=false", "-ldflags=-s -w", f"-tags={','.join(case.environments[name])}"]
+        argv += ["-o", f"{app.binary}-{name}", "."]
+        app.save(saves, "main")
+        took = timed(lambda: subprocess.run(argv, cwd=app.folder, check=True))
+        sizes[name] = Path(f"{app.binary}-{name}").stat().st_size
+        return took
+
+    for name in environments:
+        build(name)  # it compiles what differs
+    for number in lab.rounds(15, 3, 6):
         for name in in_turn(list(environments), number):
-            argv = ["go", "build", "-buildvcs=false", "-ldflags=-s -w", f"-tags={','.join(case.environments[name])}"]
-            argv += ["-o", f"{app.binary}-{name}", "."]
-            app.save(saves, "main")
-            took = timed(lambda argv=argv: subprocess.run(argv, cwd=app.folder, check=True))  # type: ignore[misc]
-            sizes[name] = Path(f"{app.binary}-{name}").stat().st_size
-            if number:  # the first ones compile what differs
-                seconds[name].append(took)
+            seconds[name].append(build(name))
     saves.close()
     lab.say(f"{case.name}: built")
     rows = [

@@ -21,7 +21,7 @@ from typing import Self
 
 from tests.bench import processes
 from tests.bench.apps import App
-from tests.bench.lab import CannotMeasureError
+from tests.bench.lab import CannotMeasureError, until
 from tests.driver import BIN, free_port, get
 
 LOOP = """app=; trap 'kill $app; exit' TERM INT
@@ -223,6 +223,17 @@ class Running:
                 raise CannotMeasureError(f"{self.tool.name} did not come up:\n{self.text[-2000:]}")
             time.sleep(0.002)
         return time.perf_counter() - self.began
+
+    def until(self, true: Callable[[], object], what: str, deadline: float, pause: float = 0.02) -> None:
+        """Wait for a condition; what the tool has printed tells why it did not come.
+
+        Raises:
+            CannotMeasureError: it did not come.
+        """
+        try:
+            until(true, what, deadline, pause)
+        except CannotMeasureError as error:
+            raise CannotMeasureError(f"{error}; {self.tool.name} said:\n{self.text[-2000:]}") from None
 
     def tell(self) -> None:
         """Say that all is saved, to one that wants to be told."""

@@ -1,8 +1,8 @@
 """Question 2. The price of watching, and whether a save costs more in a larger repository.
 
-What a tool watches is read from the kernel's own account of its inotify descriptors; the events that a busy node_modules
-sends it are counted on a twin of them. What a save costs is measured beside 1,200, 50,000 and 500,000 files that are
-no inputs, in programs of up to 2,000 packages, and in a repository of ten services.
+What a tool watches is read from the kernel's own account of its inotify descriptors; the events that a busy
+node_modules sends it are counted on a twin of them. What a save costs is measured beside 1,200, 50,000 and 500,000
+files that are no inputs, in programs of up to 2,000 packages, and in a repository of ten services.
 """
 
 from __future__ import annotations
@@ -219,7 +219,7 @@ def _services(lab: Lab) -> Data:
     builds: dict[str, list[int]] = {"one": [], "all": []}
     with Running(ledger.of(tool), App(folder, "nethttp", 0)) as running:
         for name in names:
-            until(lambda name=name: get(f"http://127.0.0.1:{ports[name]}"), f"the first answer of {name}", 300, 0.02)  # type: ignore[misc]
+            running.until(lambda name=name: get(f"http://127.0.0.1:{ports[name]}"), f"an answer of {name}", 120)  # type: ignore[misc]
         processes.quiet(running.mark, 1.0, lab.pick(3, 120))
         instances = sum(
             "inotify" in os.readlink(fd)

@@ -41,7 +41,7 @@ class Saves:
             self._shared = mmap.mmap(file.fileno(), 0)
 
     def save(self, path: Path, text: str, kind: int = GOOD) -> int:
-        """Write a file as the next save; `{number}` in the text is its number. Returns when it began, in nanoseconds."""
+        """Write a file as the next save; `{number}` in it is the number. Returns when it began, in nanoseconds."""
         self.number += 1
         text = text.replace("{number}", str(self.number))
         began = time.time_ns()
