@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -148,7 +149,7 @@ class Service:
     async def open(self, catch_up: Callable[[], Awaitable[None] | None]) -> None:
         """Let requests in; they wait at the gate until the app serves. See `Gate` for the argument."""
         if self._front:
-            await self._front.open(catch_up, self._answered)
+            self._front.open(catch_up, self._answered)
             self._show()
 
     async def close(self) -> None:
@@ -536,11 +537,6 @@ class Service:
         if self._check:
             self._start(self._check())
             self._check = None
-        if launch.elsewhere:
-            await launch.moved()
-            self._elsewhere = None
-            self._report.say("port", "the app listens on its PORT now: requests go there")
-            self._show()
         if launch.place is None:
             launch.place = await launch.later(readiness.LATE)
             if launch.place is not None:
@@ -549,7 +545,13 @@ class Service:
             self._opened = True
             import webbrowser
 
-            await asyncio.to_thread(webbrowser.open, self._url(launch))
+            # A browser may be waited for until it ends (`BROWSER="w3m %s"`); our own end is not.
+            threading.Thread(target=webbrowser.open, args=[self._url(launch)], daemon=True).start()
+        if launch.elsewhere:
+            await launch.moved()
+            self._elsewhere = None
+            self._report.say("port", "the app listens on its PORT now: requests go there")
+            self._show()
 
     def _url(self, launch: Launch) -> str:
         if self._front:

@@ -19,7 +19,8 @@ from goreload_tasks.chores import Chores
 from goreload_tasks.console import Console, dry_line
 from goreload_tasks.engine import Engine
 from goreload_tasks.errors import GoreloadError
-from goreload_tasks.gateway.front import Front, bind
+from goreload_tasks.gateway.front import Front
+from goreload_tasks.gateway.listener import bind
 from goreload_tasks.inputs import memory
 from goreload_tasks.inputs.tree import Tree
 from goreload_tasks.insight import history

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from goreload_tasks.gateway.front import allowed
-from tests.driver import MAIN, Driver, alive, answer, free_port, get, server, until, write
+from goreload_tasks.gateway.listener import FILES, SPARED
+from tests.driver import BIN, DEADLINE, MAIN, Driver, alive, answer, free_port, get, server, until, write
 
 INHERITED = MAIN.replace(
     'net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT"))', 'net.FileListener(os.NewFile(3, "inherited"))'
@@ -95,6 +96,71 @@ def test_gate_says_what_is_wrong_and_is_open_again_when_it_is_mended(project: Pa
     dev.line(r"panic: on purpose \(crash.go:3\)")
     (project / "crash.go").unlink()
     assert status(port) == (200, "two")
+
+
+READY = MAIN.replace(
+    'http.HandleFunc("/",',
+    """http.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if _, err := os.Stat("ready"); err != nil {
+			w.WriteHeader(503)
+		}
+	})
+	http.HandleFunc("/",""",
+)
+"""Is ready when there is a file of that name."""
+
+
+def test_more_clients_than_the_tool_may_open_files_wait_and_are_answered(project: Path, driver: Driver) -> None:
+    server(project)
+    write(project, {"main.go": READY})
+    port = free_port()
+    env = {"GORELOAD_SERVE_PORT": str(port), "GORELOAD_SERVE_READY": "/healthz"}
+    limited = ["-c", 'ulimit -n 160; exec "$0" dev', str(BIN / "invoke")]
+    dev = driver.start(project, *limited, program="/bin/sh", env=env)
+    dev.line("serving with")
+    clients = [socket.create_connection(("127.0.0.1", port), DEADLINE) for _ in range(200)]
+    for one in clients:
+        one.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    write(project, {"ready": ""})
+    for one in clients:
+        with one:
+            data = b""
+            while block := one.recv(4096):
+                data += block
+        assert data.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert data.endswith(b"one")
+    write(project, {"answer.go": answer("two")})
+    assert status(port) == (200, "two")
+    assert "Too many open files" not in dev.text
+
+
+def test_the_limit_of_open_files_is_raised_for_those_who_wait() -> None:
+    code = (
+        "from resource import *; from goreload_tasks.gateway.listener import room;"
+        "hard = getrlimit(RLIMIT_NOFILE)[1]; setrlimit(RLIMIT_NOFILE, (200, hard)); print(hard, room())"
+    )
+    hard, most = map(int, subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout.split())
+    assert most == (min(FILES, hard if hard >= 0 else FILES) - SPARED) // 2
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_browser_is_opened_once_and_not_waited_for(project: Path, driver: Driver, elsewhere: bool) -> None:
+    server(project)
+    write(project, {"browser": "#!/bin/sh\necho opened $1 >> opened\nwhile [ ! -e closed ]; do sleep 0.05; done\n"})
+    (project / "browser").chmod(0o755)
+    if elsewhere:
+        write(project, {"main.go": MAIN.replace('"127.0.0.1:"+os.Getenv("PORT")', f'"127.0.0.1:{free_port()}"')})
+    port = free_port()
+    env = {"GORELOAD_SERVE_PORT": str(port), "GORELOAD_SERVE_OPEN": "true", "BROWSER": f"{project}/browser %s"}
+    dev = driver.start(project, "dev", env=env)
+    until((project / "opened").exists, "a browser")
+    write(project, {"answer.go": answer("two")})
+    assert status(port) == (200, "two")
+    dev.line(r"answer.go -> built .* up")
+    dev.process.send_signal(signal.SIGINT)
+    assert dev.process.wait(DEADLINE) == 130  # and the browser is still there
+    assert (project / "opened").read_text() == f"opened http://localhost:{port}\n"
+    write(project, {"closed": ""})
 
 
 def test_foreign_name_in_the_host_header_is_refused(project: Path, driver: Driver) -> None:

@@ -1,73 +1,22 @@
-"""The port that people know: its sockets, the gate behind them, and what browsers and requests are told meanwhile."""
+"""The port that people know: the gate behind it, and what browsers and requests are told meanwhile."""
 
 from __future__ import annotations
 
-import asyncio
-import errno
 import functools
-import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from goreload_tasks.app import readiness
-from goreload_tasks.errors import GoreloadError
 from goreload_tasks.gateway.gate import Gate, Held, State
+from goreload_tasks.gateway.listener import Listener
 from goreload_tasks.settings import Settings
 
 if TYPE_CHECKING:
     from goreload_tasks.gateway.browser import Browsers
     from goreload_tasks.gateway.proxy import Proxy
 
-BACKLOG = 1024
-"""Connections that wait while nobody accepts; the kernel's own limit is often 4096 (net.core.somaxconn)."""
-
 LOCAL = ("localhost", "127.0.0.1", "[::1]")
-
-
-def bind(settings: Settings, addresses: Sequence[str]) -> list[socket.socket]:
-    """Listening sockets on `serve.port`, one per address.
-
-    Raises:
-        GoreloadError: a port that somebody has (who is said), or an address that is not ours.
-    """
-    serve = settings.serve
-    assert serve.port is not None
-    made: list[socket.socket] = []
-    for address in dict.fromkeys(addresses):
-        try:
-            made.append(_listen(address, serve.port))
-        except OSError as error:
-            if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT) and address == "::1" and made:
-                continue  # a machine without IPv6
-            who = readiness.owner(serve.port) if error.errno == errno.EADDRINUSE else None
-            for one in made:
-                one.close()
-            if error.errno == errno.EADDRINUSE:
-                if who and who.startswith(f"pid {os.getpid()} "):
-                    raise GoreloadError(f"serve.bind: {address} is part of another address there; remove it") from None
-                by = f" by {who}" if who else ""
-                said = f"serve.port = {serve.port}: that port of {address} is used{by}"
-                raise GoreloadError(f"{said}; stop it or choose another port") from None
-            why = error.strerror or str(error)
-            raise GoreloadError(f"serve.bind: cannot listen on {address} port {serve.port}: {why}") from None
-    return made
-
-
-def _listen(address: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    one = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        one.bind((address, port))
-        one.listen(BACKLOG)
-    except BaseException:
-        one.close()
-        raise
-    return one
 
 
 def allowed(host: str, listed: Sequence[str], bound: Sequence[str]) -> bool:
@@ -119,7 +68,7 @@ class Front:
         """Does anybody wait for the next launch?"""
         return self._inside is not None and self._inside.gate.waiting > 0
 
-    async def open(self, catch_up: Callable[[], Awaitable[None] | None], first: Callable[[int], None]) -> None:
+    def open(self, catch_up: Callable[[], Awaitable[None] | None], first: Callable[[int], None]) -> None:
         """Accept connections.
 
         Args:
@@ -135,10 +84,12 @@ class Front:
         serve, editor, root = self._settings.serve, self._settings.editor, self._root
         gate = Gate(catch_up, serve.hold, first)
         browsers = Browsers(root, editor)
+        # Made once per state: who asks on and on while nothing serves must not keep the mend waiting.
+        told = functools.lru_cache(32)(lambda accept, method: answer(self._state, accept, method, root, editor))
         proxy = Proxy(
             gate,
             port=lambda: self.port,
-            refuse=lambda state, head: answer(state, head.get("accept"), head.method, root, editor),
+            refuse=lambda _, head: told(head.get("accept"), head.method),
             lost=lambda reason: plain(502, reason),
             mark=browsers.stamp,
             tag=lambda head, mark: browsers.tag(head.fields.get("content-security-policy", ()), mark),
@@ -147,16 +98,16 @@ class Front:
             ),
             hosts=functools.lru_cache(256)(lambda host: allowed(host, serve.allowed_hosts, serve.bind)),
         )
-        servers = [
-            await asyncio.start_server(proxy.serve, sock=one, limit=BLOCK, backlog=BACKLOG) for one in self._sockets
-        ]
-        self._inside = _Inside(gate, browsers, proxy, servers)
+        listener = Listener(self._sockets, proxy.serve, BLOCK)
+        self._inside = _Inside(gate, browsers, proxy, listener, told.cache_clear)
         self.show(self._state)
 
     def show(self, state: State) -> None:
         """From now on requests find this."""
-        self._state = state
+        changed, self._state = state != self._state, state
         if self._inside:
+            if changed:
+                self._inside.forget()
             self._inside.gate.show(state)
             self._inside.browsers.show(state)
 
@@ -179,10 +130,10 @@ class Front:
         """End every connection at once."""
         inside, self._inside = self._inside, None
         if inside:
-            for server in inside.servers:
-                server.close()
+            inside.listener.stop()
             inside.browsers.close()
             await inside.proxy.close()
+            await inside.listener.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,4 +143,5 @@ class _Inside:
     gate: Gate
     browsers: Browsers
     proxy: Proxy
-    servers: Sequence[asyncio.Server]
+    listener: Listener
+    forget: Callable[[], None]
