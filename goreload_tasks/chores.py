@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import os
+import shutil
 
 from goreload_tasks.build.builder import Job
 from goreload_tasks.build.command import LEAN, LEAST_MEMORY, Plan
@@ -41,14 +42,26 @@ class Chores:
         True: the newest binary is not what the sources call for, and must be built again.
         """
         await asyncio.sleep(self._quiet)
+        try:
+            return await self._each()
+        finally:
+            shutil.rmtree(self._place, ignore_errors=True)
+
+    async def _each(self) -> bool:
         for chore in (self._verify, self._warm, self._prime, self._advise):
             async with self._turn:
                 if not self._work.whole:  # somebody removed our folder: the next build makes it anew
                     return False
                 with contextlib.suppress(GoreloadError, OSError):
+                    os.makedirs(self._place, 0o700, exist_ok=True)
                     if await chore():
                         return True
         return False
+
+    @property
+    def _place(self) -> str:
+        """A folder that a build which interrupts us has nothing in."""
+        return os.path.join(self._work.scratch, "rest")
 
     async def _verify(self) -> bool:
         """Prove by `go build` that what was built directly is right. True: it is not."""
@@ -71,7 +84,8 @@ class Chores:
         if not work.plan.may_be_lean or work.learned.lean or available_memory() < LEAST_MEMORY:
             return False
         plan = dataclasses.replace(work.plan, nice=LOWEST)
-        result = await Job(plan.build(os.path.join(work.scratch, "lean"), LEAN), plan.cwd, work.env).run()
+        env = {**work.env, "GOTMPDIR": self._place}
+        result = await Job(plan.build(os.path.join(self._place, "lean"), LEAN), plan.cwd, env).run()
         if result.code == 0:
             work.learned.learn(lean=True)
             self._report.detail("lean", "everything is compiled without DWARF now: links are faster from here on")
@@ -99,7 +113,7 @@ class Chores:
         from goreload_tasks.insight.tags import measured
 
         plan = dataclasses.replace(work.plan, nice=LOWEST)
-        found = await measured(plan, work.target, work.scratch, work.learned.offered)
+        found = await measured(plan, work.target, self._place, work.learned.offered)
         for line in filter(None, found.values()):
             self._report.say("advice", line)
         if found:

@@ -9,61 +9,31 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, assert_never
+from typing import Any, Literal, assert_never
 
 from colorama import Fore
 
-from goreload_tasks import cycle, loops
+from goreload_tasks import cycle
 from goreload_tasks.app import panic, readiness
-from goreload_tasks.build.builder import Job, Result, same_file
-from goreload_tasks.build.diagnostics import HINDRANCES, Problem
+from goreload_tasks.build.builder import Job, Result
+from goreload_tasks.build.diagnostics import Problem
 from goreload_tasks.console import Console, took
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.gateway.front import Front
 from goreload_tasks.gateway.gate import Crashed, Failed, Held, Open, State
-from goreload_tasks.inputs.snapshot import COARSE_NS
 from goreload_tasks.inputs.tree import Tree
 from goreload_tasks.launch import Launch
+from goreload_tasks.making import Making
 from goreload_tasks.report import Report, exit_name
 from goreload_tasks.settings.schema import Rule
-from goreload_tasks.store import TakenError
 from goreload_tasks.work import App, Work
-
-if TYPE_CHECKING:
-    from goreload_tasks.build.direct import DirectJob
+from goreload_tasks.writers import Flight, Writers
 
 PROGRESS_AFTER = 1.0
 """Seconds of a build after which the person sees that it goes on."""
 
-ROOM = 1024 * 1024
-"""Bytes more on a full disk after which a build is tried again."""
-
-ROOM_BEAT = 1.0
-"""Seconds between two looks at a full disk."""
-
 LIST_BEAT = 2.0
 """Seconds after which a listing that could not be asked for is asked for again."""
-
-
-@dataclass(slots=True)
-class Flight:
-    """A rule's command under way: the number of this run, and when it began, in ns of the wall clock."""
-
-    job: Job
-    run: int
-    began_ns: int
-
-    def write(self, path: str) -> loops.Write | None:
-        """A change of a file as one that this run may have made; None: it cannot have. Its bytes are not known."""
-        try:
-            status = os.stat(path)
-        except (OSError, ValueError):
-            return None
-        at = max(status.st_mtime_ns, status.st_ctime_ns)
-        if at < self.began_ns - COARSE_NS:
-            return None
-        return loops.Write(self.run, (at - self.began_ns) / 1e9, status.st_size, status.st_size)
 
 
 class Service:
@@ -104,10 +74,8 @@ class Service:
         self._console = console
         self._front = front
         self._report = report
-        self._job: Job | DirectJob | None = None
+        self._making = Making(work, report)
         self._results: dict[int, Result] = {}
-        self._digests: dict[int, str] = {}
-        self._remarks: dict[int, str] = {}
         self._launches: dict[int, Launch] = {}
         self._ended: Crashed = Crashed("")
         self._timer: asyncio.TimerHandle | None = None
@@ -116,8 +84,7 @@ class Service:
         self._rules: dict[Rule, Flight] = {}
         self._refused: dict[Rule, tuple[Result, tuple[str, ...]]] = {}
         self._runs: Counter[Rule] = Counter()
-        self._trails: dict[tuple[str, str], loops.Trail] = {}  # writer and file
-        self._still: dict[str, asyncio.TimerHandle] = {}
+        self._writers = Writers(report, self._stands_still)
         self._elsewhere: int | None = None
         self._opened = False
         self._waits_for = ""
@@ -280,31 +247,12 @@ class Service:
         launch = self._launches.get(self.state.app.launch) if self.state.app else None
         if launch is None:
             return files
-        return tuple(file for file in files if self._counts("the app", file, launch.write(self.tree.path(file))))
-
-    def _counts(self, writer: str, file: str, write: loops.Write | None) -> bool:
-        """Does a change count? Not that of a file which its writer, one of ours, writes again and again."""
-        key = writer, file
-        trail, verdict = loops.step(self._trails.pop(key, None), write, time.monotonic())
-        if trail:
-            self._trails[key] = trail
-        if verdict == "named":
-            text = (
-                f"{file} is written at each start by {writer}: it is ignored until it stands still for "
-                f"{loops.STILL:.0f} s; `watch.ignore` takes it out for good"
-                if writer == "the app"
-                else f"{writer} writes {file}, which calls for {writer}: it is not run again for that"
-            )
-            self._report.warn("loop", text, writer=writer, file=file)
-        if timer := self._still.pop(file, None):
-            timer.cancel()
-        if trail and trail.owed:
-            self._still[file] = asyncio.get_running_loop().call_later(loops.STILL, self._stands_still, file)
-        return verdict == "counts"
+        return tuple(
+            file for file in files if self._writers.counts("the app", file, launch.write(self.tree.path(file)))
+        )
 
     def _stands_still(self, file: str) -> None:
         """What was kept back of a file that was ignored counts now, whoever wrote it."""
-        del self._still[file]
         self._report.about([file])
         self._tell(cycle.Changed("rebuild"))
         self._tell(cycle.Changed("restart"))
@@ -312,11 +260,10 @@ class Service:
     def _begin_rule(self, rule: Rule, files: tuple[str, ...]) -> None:
         """Run a rule's command; one that is under way is cancelled, since it may have read what was there before."""
         if under_way := self._rules.get(rule):
-            count = [self._counts(rule.name, file, under_way.write(self.tree.path(file))) for file in files]
+            count = [self._writers.counts(rule.name, file, under_way.write(self.tree.path(file))) for file in files]
             if not any(count):
                 return
             under_way.job.cancel()
-        self._wake()
         self._runs[rule] += 1
         self._rules[rule] = flight = Flight(self._command(rule), self._runs[rule], time.time_ns())
         self._start(self._run_rule(rule, flight, files))
@@ -356,8 +303,7 @@ class Service:
 
     def kill(self) -> None:
         """End everything at once, without grace."""
-        if self._job:
-            self._job.kill()
+        self._making.kill()
         for launch in self._launches.values():
             launch.kill()
         for flight in self._rules.values():
@@ -370,8 +316,7 @@ class Service:
             case cycle.StartBuild(generation):
                 self._start(self._build(generation))
             case cycle.CancelBuild():
-                if self._job:
-                    self._job.cancel()
+                self._making.cancel()
             case cycle.StartApp(number, generation):
                 self._start(self._launch(number, generation))
             case cycle.StopApp(number):
@@ -396,29 +341,17 @@ class Service:
             case _:
                 assert_never(action)
 
-    def _wake(self) -> None:
-        """Somebody wants something: what is done at rest waits."""
+    async def _build(self, generation: int) -> None:
         if self._resting:
             self._resting.cancel()
-
-    async def _build(self, generation: int) -> None:
-        self._wake()
         self._window = (time.time_ns(), 0)
         progress = asyncio.create_task(self._progress())
         try:
-            result = await self._make(generation)
-            hindered = self._work.hindered(result)
-            if result.code and not result.cancelled and (hindered == "killed" or not self._work.whole):
-                if hindered == "killed":
-                    self._report.warn(hindered, f"{HINDRANCES[hindered]}; it is built again")
-                result = await self._make(generation)
+            result = await self._making.run(generation, self._cancelled)
         finally:
             progress.cancel()
             self._window = (self._window[0], time.time_ns())
         self._results = {generation: result}
-        self._report.mark("begun", result.began)
-        self._report.mark("built", result.began + result.seconds)
-        self._work.tidy({app.generation for app in (self.state.app, self.state.leaving) if app})
         if result.cancelled:
             self._tell(cycle.Cancelled(generation))
         elif result.code:
@@ -427,55 +360,15 @@ class Service:
                 self._start(self._until_room(generation))
         else:
             self._report.built(result.seconds, result.remark, result.detail)
-            self._remarks[generation] = result.remark
-            self._tell(cycle.Built(generation, self._identify(generation)))
+            self._tell(cycle.Built(generation, self._making.identify(generation)))
 
-    async def _make(self, generation: int) -> Result:
-        """One run of the build; what hinders its start fails it, and does not end the session."""
-        try:
-            if not self._work.whole:
-                self._work.renew()
-                text = "its folder in .goreload was removed: made anew, the binaries that were kept there are gone"
-                self._report.warn("removed", text)
-            if self.state.build and self.state.build.cancelled:  # before it began
-                return Result(0, "", 0.0, True)
-            self._job = job = self._work.job(generation)
-            return await job.run()
-        except TakenError:
-            raise
-        except GoreloadError as error:
-            return Result(1, str(error), 0.0)
-        except OSError as error:
-            return Result(1, f"cannot write {error.filename}: {error.strerror}", 0.0)
-        finally:
-            self._job = None
+    def _cancelled(self) -> bool:
+        return self.state.build is not None and self.state.build.cancelled
 
     async def _until_room(self, generation: int) -> None:
-        """A disk was full: build again when there is more room."""
-        least = self._work.room()
-        while (room := self._work.room()) < least + ROOM:
-            least = min(least, room)
-            await asyncio.sleep(ROOM_BEAT)
-            if self.state.generation != generation or self.state.quitting:
-                return
-        self._report.about(["room on the disk"])
-        self.handle(cycle.Changed("rebuild"))
-
-    def _identify(self, generation: int) -> str:
-        """A name for the content of a binary: that of an equal one that is known, else its own."""
-        binary = self._work.binary(generation)
-        self._digests = {known: name for known, name in self._digests.items() if self._exists(known)}
-        self._remarks = {known: remark for known, remark in self._remarks.items() if self._exists(known)}
-        for known, name in reversed(self._digests.items()):
-            if binary and (path := self._work.binary(known)) and same_file(binary, path):
-                self._digests[generation] = name
-                return name
-        self._digests[generation] = str(generation)
-        return str(generation)
-
-    def _exists(self, generation: int) -> bool:
-        path = self._work.binary(generation)
-        return path is not None and os.path.exists(path)
+        if await self._making.room(lambda: self.state.generation != generation or self.state.quitting):
+            self._report.about(["room on the disk"])
+            self.handle(cycle.Changed("rebuild"))
 
     async def _progress(self) -> None:
         await asyncio.sleep(PROGRESS_AFTER)
@@ -520,7 +413,7 @@ class Service:
             if self._front and readiness.port_in_use(launch.tail) == self._front.port:
                 how = f"{how}: {self._taken()}"
             trace = panic.parse(launch.tail, self._app.cwd)
-            remark = self._remarks.get(generation, "") if trace else ""
+            remark = self._making.remark(generation) if trace else ""
             self._ended = Crashed(f"{how}; {remark}" if remark else how, tuple(launch.tail), trace, remark)
         self._tell(cycle.Exited(number, code, random.random()))
 
@@ -572,6 +465,7 @@ class Service:
 
     async def _after(self) -> None:
         """After each reload look everywhere: a hint that was lost is found here at the latest."""
+        self._work.forget({app.generation for app in (self.state.app, self.state.leaving) if app})
         if self.look() or not self._listed:  # what was recalled for the start is asked for again beside the running app
             self._listed = True
             self._relist()

@@ -52,7 +52,13 @@ class Work(Protocol):
         """Bytes that are free where the least are."""
         ...
 
-    def tidy(self, running: set[int]) -> None: ...
+    def sweep(self) -> None:
+        """Remove what a build that was killed left behind."""
+        ...
+
+    def forget(self, running: set[int]) -> None:
+        """Remove old binaries, but for those of generations that run."""
+        ...
 
 
 class GoWork:
@@ -142,9 +148,10 @@ class GoWork:
     def binary(self, generation: int) -> str:
         return self.store.binary(generation, self.target.name)
 
-    def tidy(self, running: set[int]) -> None:
-        """Forget old binaries, and what a killed go left in its work folder."""
+    def forget(self, running: set[int]) -> None:
         self.store.forget(running)
+
+    def sweep(self) -> None:
         with contextlib.suppress(OSError):  # somebody removed it
             for name in os.listdir(self.scratch):
                 shutil.rmtree(os.path.join(self.scratch, name), ignore_errors=True)
@@ -181,7 +188,10 @@ class Command:
     def binary(self, generation: int) -> None:
         del generation
 
-    def tidy(self, running: set[int]) -> None:
+    def sweep(self) -> None:
+        """Nothing is known of what it makes."""
+
+    def forget(self, running: set[int]) -> None:
         """Nothing is kept."""
 
     def hindered(self, result: Result) -> None:
