@@ -28,7 +28,7 @@ from goreload_tasks.sources import Nothing, Source
 from goreload_tasks.sources.clock import jumps
 from goreload_tasks.sources.inotify import Inotify, LimitError
 from goreload_tasks.sources.keyboard import HELP, Meaning, keys
-from goreload_tasks.sources.mounts import silent
+from goreload_tasks.sources.mounts import mountinfo, silent
 from goreload_tasks.sources.repository import Git
 from goreload_tasks.sources.watcher import Watcher
 
@@ -271,7 +271,7 @@ class Engine:
         if refused := sorted(self._refused()):
             more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
             blind["refused"] = f"cannot watch {refused[0]}{more}: make it readable; until then"
-        if self._poll == "auto" and (silent := _silent(_mounts(), folders)):
+        if self._poll == "auto" and (silent := _silent(mountinfo(), folders)):
             blind["poll"] = f"{silent}, which does not tell of every change (watch.poll: off if it does):"
         for event, why in blind.items():
             if why != self._blind.get(event, "") and (event != "limit" or event not in self._blind):
@@ -338,19 +338,10 @@ class Engine:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def _mounts() -> str:
-    """What is mounted; nothing where the system does not say so."""
-    try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
-    except OSError:
-        return ""
-
-
 @functools.lru_cache(1)
-def _silent(mountinfo: str, folders: frozenset[str]) -> str:
+def _silent(mounted: str, folders: frozenset[str]) -> str:
     """A folder that lies on a file system which does not tell of every change, for the person to read."""
-    found = silent(mountinfo, map(os.path.realpath, folders))
+    found = silent(mounted, map(os.path.realpath, folders))
     folder = min(found, default="")
     return f"{folder} is on {found[folder]}" if folder else ""
 

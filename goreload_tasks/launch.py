@@ -15,6 +15,7 @@ from goreload_tasks.app.readiness import Place
 from goreload_tasks.inputs.snapshot import COARSE_NS
 from goreload_tasks.loops import Write
 from goreload_tasks.report import Report
+from goreload_tasks.sources.mounts import in_memory, mountinfo
 from goreload_tasks.work import App
 
 LEAST_GRACE = 0.5
@@ -135,14 +136,18 @@ class Launch:
         at = max(status.st_mtime_ns, status.st_ctime_ns)
         if at < self._began_ns - COARSE_NS:
             return None
-        beyond, pages = self._group.written() if self._group else (status.st_size, 0)  # it has only just been spawned
+        beyond, pages = self._group.written() if self._group else (status.st_size, status.st_size)  # only just spawned
         if self._ready is None:
-            wrote = beyond
+            wrote, since = (beyond, pages), 0
         elif at <= self._ready[0]:
-            wrote = self._ready[1]
+            wrote, since = self._ready[1:], 0
         else:  # what it answers is no file
-            wrote = pages - self._ready[2]
-        return Write(self.number, (at - self._began_ns) / 1e9, status.st_size, wrote)
+            wrote, since = (pages, pages), self._ready[2]
+        # Among all bytes are the answers that it gave before it was seen to serve, and whoever saves as soon as it
+        # answers would be suspected. A source is written anew, so pages tell; a line more may be on one that counted.
+        exact = path.endswith(".go") and not in_memory(mountinfo(), os.path.realpath(path))
+        counted = wrote[1] if exact else wrote[0]
+        return Write(self.number, (at - self._began_ns) / 1e9, status.st_size, counted - since)
 
     def drain(self) -> None:
         """Pass on what it has printed up to now."""

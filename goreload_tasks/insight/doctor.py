@@ -22,7 +22,7 @@ from goreload_tasks.inputs.tree import Tree
 from goreload_tasks.insight import history
 from goreload_tasks.project import Project
 from goreload_tasks.settings import Service
-from goreload_tasks.sources.mounts import silent
+from goreload_tasks.sources.mounts import mountinfo, silent
 
 FEW_WATCHES = 1000
 """inotify watches that should be left beside our own: an editor wants some too."""
@@ -141,12 +141,7 @@ def _watching(tree: Tree) -> Iterable[Finding]:
         yield Finding("watching", "note", f"the limit of {limit} watches is near what {wanted} folders need", mend)
     else:
         yield Finding("watching", "ok", f"{wanted} of {limit} watches")
-    try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-            mounts = silent(file.read(), map(os.path.realpath, tree.folders))
-    except OSError:
-        return
-    for folder, kind in sorted(mounts.items())[:1]:
+    for folder, kind in sorted(silent(mountinfo(), map(os.path.realpath, tree.folders)).items())[:1]:
         text = f"{folder} is on {kind}, which does not tell of every change: the inputs are looked at every half second"
         yield Finding(
             "file system", "note", text, "keep the project on a local disk, or set watch.poll: off if it does"

@@ -1,4 +1,4 @@
-"""PURE. Which folders lie on a file system that does not tell of every change."""
+"""Which folders lie on a file system that does not tell of every change."""
 
 from __future__ import annotations
 
@@ -17,25 +17,42 @@ SILENT = {
 """Types, as mountinfo calls them, whose files others change behind our kernel's back: inotify(7) sees only what is done
 through it. Layers over local files (overlay) tell of what is done in them."""
 
+MEMORY = {"tmpfs", "ramfs", "devtmpfs", "hugetlbfs"}
+"""Types of which nothing is ever written to a disk."""
+
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
 
-def silent(mountinfo: str, folders: Iterable[str]) -> dict[str, str]:
+def silent(mounted: str, folders: Iterable[str]) -> dict[str, str]:
     """The folders on a silent file system, each with the type of it.
 
     Args:
-        mountinfo: the text of /proc/self/mountinfo (proc(5)).
+        mounted: the text of /proc/self/mountinfo (proc(5)).
         folders: real paths.
     """
-    types = _types(mountinfo)
+    types = _types(mounted)
     found = {folder: _type(folder, types) for folder in folders}
     return {folder: kind for folder, kind in found.items() if kind.partition(".")[0] in SILENT}
 
 
-def _types(mountinfo: str) -> dict[str, str]:
+def in_memory(mounted: str, path: str) -> bool:
+    """Is a real path on a file system that lies in memory alone? The kernel counts no pages written to it (proc(5))."""
+    return _type(path, _types(mounted)) in MEMORY
+
+
+def mountinfo() -> str:
+    """What is mounted; nothing where the system does not say so."""
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _types(mounted: str) -> dict[str, str]:
     """The type of file system at each mount point; the last one that was mounted there covers the others."""
     types = {}
-    for line in mountinfo.splitlines():
+    for line in mounted.splitlines():
         before, found, after = line.partition(" - ")
         fields = before.split(" ")
         if found and len(fields) >= 5:
