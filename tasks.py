@@ -135,10 +135,22 @@ def test(c: Context, args: str = "") -> None:
     _python(c, f"pytest -n auto {args}")
 
 
-@task(help={"starter": "gin or nethttp", "runs": "counted pairs", "direct": "without the gate"})
-def bench(c: Context, starter: str = "gin", runs: int = 10, direct: bool = False) -> None:
-    """Save to first new answer, in pairs with the bare loop."""
-    _python(c, f"tests.bench.reload --starter {starter} --runs {runs}{' --direct' * direct}")
+@task(
+    help={
+        "only": "of reload, watch, often, tags, crash, rest, gate (reload,watch: both); default: all",
+        "quick": "each in a bounded form, all together in three minutes; fails only when it cannot measure",
+        "runs": "counted turns of each question; default: as many as it wants",
+        "shown": "measure nothing: tables and pictures of the last results",
+    }
+)
+def bench(c: Context, only: str = "", quick: bool = False, runs: int = 0, shown: bool = False) -> None:
+    """What it costs, against the bare loop and every other tool on PATH: tables here, JSON and plots in .bench/.
+
+    Bring others with their ordinary clients; the first lines name those that are not there, and what brings them. wrk
+    is wanted for the gate. The full form takes hours, so name the questions: --only reload.
+    """
+    words = [f"--only {only}" * bool(only), "--quick" * quick, f"--runs {runs}" * bool(runs), "--shown" * shown]
+    _python(c, " ".join(["tests.bench", *filter(None, words)]))
 
 
 @task(help={"reloads": "in a row"})

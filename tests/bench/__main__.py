@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from goreload_tasks.build.toolchain import find_go
-from tests.bench.lab import CannotMeasureError, Data, Lab, Table, about, machine
+from tests.bench.lab import OUT, CannotMeasureError, Data, Lab, Table, about, machine
 from tests.bench.plots import Canvas
 from tests.bench.tools import absent
 
@@ -27,8 +27,6 @@ QUESTIONS = {
     "rest": "start, memory, processor time and wake-ups at rest, watches",
     "gate": "what the gate costs an open road",
 }
-
-OUT = Path(".bench")
 
 
 class Question(Protocol):

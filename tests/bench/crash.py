@@ -133,4 +133,4 @@ def draw(data: Data, canvas: Canvas) -> None:
         "s to all healthy": {name: found["healthy_s"] for name, found in data["ways"].items()},
         "peak, cores": {name: found["peak_cores"] for name, found in data["ways"].items()},
     }
-    canvas.bars("crash", f"{data['services']} services that crash together", panels, "")
+    canvas.bars("crash", f"{data['services']} services that crash together", panels)

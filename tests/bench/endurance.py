@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from goreload_tasks.build.toolchain import find_go
+from tests.bench import processes
+from tests.bench.lab import OUT
 from tests.driver import Driver, answer, free_port, get, server
 
 MARKS = (10, 100, 250, 500, 750, 1000)
@@ -53,14 +55,13 @@ def held(pid: int, home: Path, reload: int) -> Held:
     """
     process = Path(f"/proc/{pid}")
     status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
-    watches = sum(one.read_text().count("inotify wd:") for one in (process / "fdinfo").iterdir())
     files = [path for path in home.rglob("*") if path.is_file()]
     return Held(
         reload,
         int(status["VmRSS"].split()[0]) * 1024,
         len(list((process / "fd").iterdir())),
         int(status["Threads"]),
-        watches,
+        len(processes.watched([pid])),
         len(files),
         sum(path.stat().st_size for path in files),
     )
@@ -142,10 +143,9 @@ def main() -> None:
     found, seconds = measure(chosen.reloads)
     more = grown(found)
     said = {"reloads": chosen.reloads, "seconds": round(seconds, 3), "held": [asdict(one) for one in found]}
-    out = Path(".bench")
-    out.mkdir(exist_ok=True)
-    (out / "endurance.json").write_text(json.dumps({**said, "grew": more}, indent=2) + "\n")
-    print(f"{seconds:.2f} s a reload; in {out}/endurance.json as well")
+    OUT.mkdir(exist_ok=True)
+    (OUT / "endurance.json").write_text(json.dumps({**said, "grew": more}, indent=2) + "\n")
+    print(f"{seconds:.2f} s a reload; in {OUT}/endurance.json as well")
     for line in more:
         print(f"grew: {line}")
     sys.exit(1 if more else 0)

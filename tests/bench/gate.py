@@ -95,4 +95,5 @@ def draw(data: Data, canvas: Canvas) -> None:
     bars = {
         f"{name} connections": ratios(found["proxy_rate"], found["app_rate"]) for name, found in data["rates"].items()
     }
-    canvas.bars("gate", "Requests a second through the gate", {"times the app alone": bars}, "", line=1.0)
+    group = "times the app alone"
+    canvas.bars("gate", "Requests a second through the gate", {group: bars}, lines={group: 1.0})

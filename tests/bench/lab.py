@@ -22,6 +22,10 @@ Data = dict[str, Any]
 """What a question found: plain values, as they stand in the JSON."""
 
 
+OUT = Path(".bench")
+"""Where results go; git ignores it."""
+
+
 class CannotMeasureError(Exception):
     """Something that must be there to be measured is not."""
 

@@ -130,4 +130,4 @@ def draw(data: Data, canvas: Canvas) -> None:
             "CPU, % of a core": {name: [row["cpu_percent"]] for name, row in rows.items()},
             "peak memory, MB": {name: [row["peak_rss_mb"]] for name, row in rows.items()},
         }
-        canvas.bars(f"often-{pattern.replace(' ', '-')}", f"How often to build: {pattern}", panels, "")
+        canvas.bars(f"often-{pattern.replace(' ', '-')}", f"How often to build: {pattern}", panels)

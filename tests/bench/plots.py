@@ -37,6 +37,10 @@ STYLE: dict[Any, Any] = {
 }
 
 
+Panels = Mapping[str, Mapping[str, Sequence[float]]]
+"""Values of each label, by group."""
+
+
 class Canvas:
     """Draws into a folder; the names of what was drawn are kept. foot: a line under each picture."""
 
@@ -49,14 +53,9 @@ class Canvas:
         self.drawn: list[Path] = []
 
     def bars(
-        self,
-        name: str,
-        title: str,
-        panels: Mapping[str, Mapping[str, Sequence[float]]],
-        axis: str,
-        line: float | None = None,
+        self, name: str, title: str, panels: Panels, axis: str = "", lines: Mapping[str, float] | None = None
     ) -> None:
-        """A panel per group, a bar per label: the median, the range as a whisker. line: what is compared with."""
+        """A panel per group, a bar per label: median, its range as a whisker. lines: what a group is compared with."""
         from matplotlib import pyplot as plt
 
         panels = {group: bars for group, bars in panels.items() if any(bars.values())}
@@ -64,10 +63,10 @@ class Canvas:
             return
         labels = list(next(iter(panels.values())))
         with plt.rc_context(STYLE):
-            size = (max(6.0, 1.6 + 2.7 * len(panels)), 1.5 + 0.3 * len(labels))
+            size = (max(7.5, 1.8 + 2.9 * len(panels)), 1.6 + 0.3 * len(labels))
             figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False, layout="constrained")
             for at, (axes_, (group, bars)) in enumerate(zip(axes[0], panels.items(), strict=True)):
-                self._panel(axes_, labels, bars, line)
+                self._panel(axes_, labels, bars, (lines or {}).get(group))
                 axes_.set_title(group)
                 if not at:
                     axes_.set_yticks(range(len(labels)), labels)
@@ -77,6 +76,9 @@ class Canvas:
     def _panel(
         self, axes: Axes, labels: Sequence[str], bars: Mapping[str, Sequence[float]], line: float | None
     ) -> None:
+        span = max((max(values) for values in bars.values() if values), default=1.0) or 1.0
+        if line is not None:
+            axes.axvline(line, color="#b91c1c", linewidth=1, linestyle="--")
         for row, label in enumerate(labels):
             if not bars.get(label):
                 axes.text(0, row, " no answer", va="center", color=BARE, fontstyle="italic")
@@ -84,11 +86,12 @@ class Canvas:
             least, median, most = spread(bars[label])
             axes.barh(row, median, height=0.68, color=colour(label, labels))
             axes.plot([least, most], [row, row], color="#0f172a", linewidth=0.9, alpha=0.55)
-            axes.text(max(most, median), row, f" {median:.3g}", va="center", fontsize=8.5)
-        if line is not None:
-            axes.axvline(line, color="#b91c1c", linewidth=1, linestyle="--")
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+            axes.text(most + span / 60, row, _number(median), va="center", fontsize=8.5, bbox=box)
         axes.grid(axis="y", visible=False)
-        axes.set_xlim(0, axes.get_xlim()[1] * 1.14)
+        axes.locator_params(axis="x", nbins=5)
+        axes.xaxis.set_major_formatter(lambda value, _: _number(value))
+        axes.set_xlim(0, span * 1.28)
 
     def lines(
         self, name: str, title: str, panels: Mapping[str, Mapping[str, Sequence[tuple[float, Sequence[float]]]]],
@@ -98,7 +101,7 @@ class Canvas:
         from matplotlib import pyplot as plt
 
         with plt.rc_context(STYLE):
-            size = (max(5.0, 3.6 * len(panels)), 3.4)
+            size = (max(7.5, 3.8 * len(panels)), 3.6)
             figure, axes = plt.subplots(1, len(panels), figsize=size, squeeze=False, layout="constrained")
             for axes_, (group, series) in zip(axes[0], panels.items(), strict=True):
                 for tint, (label, points) in zip(SERIES, series.items(), strict=False):
@@ -112,9 +115,19 @@ class Canvas:
                 axes_.set_ylim(0, axes_.get_ylim()[1] * 1.05)
                 if log:
                     axes_.set_xscale("log")
+                places = sorted({x for points in series.values() for x, _ in points})
+                axes_.set_xticks(places, [_number(x) for x in places])
+                axes_.minorticks_off()
                 axes_.set_xlabel(axis)
-            axes[0][0].legend(frameon=False)
+                if len(series) > 1:
+                    axes_.legend(frameon=False)
             self._finish(name, figure, title, "")
+
+    def note(self, name: str, text: str) -> None:
+        """A text beside the pictures."""
+        path = self._folder / name
+        path.write_text(text + "\n")
+        self.drawn.append(path)
 
     def _finish(self, name: str, figure: Any, title: str, axis: str) -> None:
         from matplotlib import pyplot as plt
@@ -126,6 +139,11 @@ class Canvas:
         figure.savefig(path)
         plt.close(figure)
         self.drawn.append(path)
+
+
+def _number(value: float) -> str:
+    """Three digits, or whole with its thousands set apart."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def colour(label: str, labels: Sequence[str]) -> str:

@@ -132,10 +132,10 @@ def tables(data: Data) -> list[Table]:
 def draw(data: Data, canvas: Canvas) -> None:
     starts = data["starts"]
     bars = {"bare, our flags" if name == "bare" else f"ours, {name}": took for name, took in starts.items()}
-    canvas.bars("rest-start", "Start to first answer, caches warm", {"s": bars}, "")
+    canvas.bars("rest-start", "Start to first answer, caches warm", {"s": bars})
     panels = {
         "memory, MB": {row["tool"]: [row["rss_mb"]] for row in data["rest"]},
         "CPU, % of a core": {row["tool"]: [row["cpu_percent"]] for row in data["rest"]},
         "wake-ups a second": {row["tool"]: [row["wakeups_per_s"]] for row in data["rest"]},
     }
-    canvas.bars("rest", "At rest", panels, "")
+    canvas.bars("rest", "At rest", panels)

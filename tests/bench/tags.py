@@ -136,4 +136,4 @@ def draw(data: Data, canvas: Canvas) -> None:
         for case in data["cases"]
     }
     for at, (name, bars) in enumerate(panels.items()):
-        canvas.bars(f"tags-{at}", "Build after an edit, ms", {name: bars}, "")
+        canvas.bars(f"tags-{at}", "Build after an edit, ms", {name: bars})

@@ -39,6 +39,8 @@ type report struct {
 	Mistakes []string // the first of them
 }
 
+const most = 100
+
 var (
 	shared  []byte
 	said    = report{newest: -1}
@@ -105,11 +107,15 @@ func steady(over chan struct{}, post bool) {
 	}
 }
 
-// fresh asks at every pause, each time on a connection of its own, whatever became of the others.
+// fresh asks at every pause, each time on a connection of its own, whatever became of the others; only when `most` of
+// them wait for an answer it waits too, so that a slow build is not buried under questions.
 func fresh(over chan struct{}) {
 	var under sync.WaitGroup
+	room := make(chan struct{}, most)
 	for !done(over) {
+		room <- struct{}{}
 		under.Go(func() {
+			defer func() { <-room }()
 			connection, err := net.Dial("tcp", address)
 			if err != nil {
 				mistake(&said.Refused, "refused: %v", err)
