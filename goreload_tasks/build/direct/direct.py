@@ -205,7 +205,7 @@ class Direct:
                 env = {**quiet.env, "GOTMPDIR": work}
                 result = await Job(quiet.build(real, "-p=1"), quiet.cwd, env).run()
                 same = still(learned.ground, base.sight, learned.disk.see())
-                if hindrance(result.code, result.text) or not same:
+                if hindrance(result.code, result.text) or not same or not os.path.isfile(out):
                     return Verified("discarded")
                 if not result.code and await asyncio.to_thread(same_file, real, out):
                     return Verified("equal")
@@ -294,11 +294,11 @@ class Direct:
         Raises:
             DeclinedError: a link stands in its place. OSError: it cannot be made.
         """
-        if os.path.islink(self._folder):
-            raise DeclinedError(f"{self._folder} is a link, and nothing behind it is ours")
-        for name in ("archives", "work"):
-            place = os.path.join(self._folder, name)
-            if self._fresh:
+        places = [self._folder, *(os.path.join(self._folder, name) for name in ("archives", "work"))]
+        for place in places:
+            if os.path.islink(place):
+                raise DeclinedError(f"{place} is a link, and nothing behind it is ours")
+            if self._fresh and place != self._folder:
                 shutil.rmtree(place, ignore_errors=True)
             os.makedirs(place, 0o700, exist_ok=True)
         self._fresh = False
