@@ -20,7 +20,7 @@ from goreload_tasks.errors import GoreloadError
 CORES = os.cpu_count() or 1
 
 _PLACED = re.compile(r"\S.*?:\d+(?::\d+)?: ")
-_INTERNAL = ("internal compiler error", "could not import", "goroutine ")
+_INTERNAL = ("internal compiler error", "could not import", "\ngoroutine ")
 """What a compiler says of itself or of what we gave it to read, not of the sources."""
 
 

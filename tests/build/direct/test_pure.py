@@ -234,7 +234,7 @@ GROUND = Ground(
     left_out=frozenset({"/m/low/a_windows.go"}),
     within=frozenset({"/m/low"}),
     importers=importers(COMPILES),
-    sizes={"mid": 500_000, "top": 1_000_000},
+    sizes={"mid": 125_000, "top": 250_000},
     cwd="/m",
 )
 FILES = dict.fromkeys(("/m/low/a.go", "/m/both.txt", "/m/low/a_windows.go", "/m/go.mod"), (b"1", b"s"))
@@ -288,8 +288,8 @@ def test_importers_come_behind_what_they_import() -> None:
 
 
 def test_positions_mode_is_for_packages_whose_importers_take_more_than_a_second() -> None:
-    assert GROUND.saving("low", 1) == pytest.approx(1.06)
-    assert GROUND.saving("mid", 2) == pytest.approx(1.03)
+    assert GROUND.saving("low", 1) == pytest.approx(1.03)
+    assert GROUND.saving("mid", 2) == pytest.approx(1.015)
     assert GROUND.saving("top", 1) == 0
     assert candidates(GROUND, [], 1) == ["low", "mid", "side"]
     assert candidates(GROUND, ["low"], 2) == ["mid", "side"]
