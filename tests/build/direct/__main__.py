@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 from goreload_tasks.build.command import FAST_LDFLAGS
+from goreload_tasks.build.direct.ground import Ground
 from tests.build.direct.play import play
 from tests.build.direct.rig import FLAGS, always, rig
 from tests.build.direct.test_faults import clean_cache, kill_at_random
@@ -59,7 +60,7 @@ async def main() -> int:
         print("as it should be")
         return 0
     if line.mode == "auto":
-        always()
+        Ground.saving = always  # type: ignore[method-assign]
     total, wrong = Counter[str](), list[str]()
     names = line.kinds.split(",")
     for number, name in enumerate(names):

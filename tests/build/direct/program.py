@@ -247,8 +247,10 @@ class Program:
         gomod = f"module {MODULE}\n\ngo 1.24\n"
         if self.kind == "native":
             self._put(self.cwd / "internal" / "native" / "c.go", NATIVE)
-            self._put(self.cwd / "internal" / "plain" / "add.go", "package plain\n\nfunc Add(a, b int) int\n")
-            self._put(self.cwd / "internal" / "plain" / "add_amd64.s", ASSEMBLY)
+            self._put(
+                self.cwd / "internal" / "plain" / "add.go", "package plain\n\nfunc Add(a, b int) int { return a + b }\n"
+            )
+            self._put(self.cwd / "internal" / "plain" / "nothing.s", "// Assembled all the same.\n")
         if lows and self.kind != "workspace":
             gomod += "".join(f"\nrequire {one.path} v0.0.0\n" for one in lows)
             if self.kind == "replace":
@@ -299,15 +301,6 @@ NATIVE = """package native
 import "C"
 
 func Twice(x int) int { return int(C.twice(C.int(x))) }
-"""
-
-ASSEMBLY = """#include "textflag.h"
-
-TEXT ·Add(SB), NOSPLIT, $0-24
-	MOVQ a+0(FP), AX
-	ADDQ b+8(FP), AX
-	MOVQ AX, ret+16(FP)
-	RET
 """
 
 Edit = Callable[[Program, Package], None]

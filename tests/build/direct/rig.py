@@ -48,7 +48,7 @@ class Rig:
     folder: Path
     package: str = MAIN
     flags: Sequence[str] = FLAGS
-    env: dict[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
     mode: Mode = "exact"
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -96,19 +96,22 @@ class Rig:
         return {name: real[name] - ours[name] for name in real if real[name] != ours[name]}
 
 
-def always() -> None:
-    """Let positions mode be used where it saves next to nothing too, as it would in a small program."""
-
-    def saving(ground: Ground, path: str, cores: int) -> float:
-        return 1e9 * cores * len(ground.importers.get(path, ()))
-
-    Ground.saving = saving  # type: ignore[method-assign, assignment]
+def always(ground: Ground, path: str, cores: int) -> float:
+    """In place of Ground.saving: positions mode is used where it saves next to nothing too, as in a small program."""
+    return 1e9 * cores * len(ground.importers.get(path, ()))
 
 
-def small(root: Path, files: Mapping[str, str], **more: object) -> Rig:
+def small(
+    root: Path,
+    files: Mapping[str, str],
+    *,
+    flags: Sequence[str] = FLAGS,
+    env: Mapping[str, str] | None = None,
+    mode: Mode = "exact",
+) -> Rig:
     """A tree of just these files, with its rig."""
     put(root / "tree", {"go.mod": "module small.example\n\ngo 1.24\n", **files})
-    return Rig(root / "tree", root / "made", "small.example", **more)  # type: ignore[arg-type]
+    return Rig(root / "tree", root / "made", "small.example", flags, env or {}, mode)
 
 
 def put(folder: Path, files: Mapping[str, str]) -> None:
@@ -121,7 +124,15 @@ def put(folder: Path, files: Mapping[str, str]) -> None:
         os.replace(fresh, path)
 
 
-def rig(root: Path, seed: int, kind: str = "module", mode: Mode = "exact", **more: object) -> tuple[Program, Rig]:
+def rig(
+    root: Path,
+    seed: int,
+    kind: str = "module",
+    mode: Mode = "exact",
+    *,
+    flags: Sequence[str] = FLAGS,
+    env: Mapping[str, str] | None = None,
+) -> tuple[Program, Rig]:
     """A generated program and its rig."""
     program = Program(root / "tree", seed, kind=kind)
-    return program, Rig(program.cwd, root / "made", mode=mode, **more)  # type: ignore[arg-type]
+    return program, Rig(program.cwd, root / "made", MAIN, flags, env or {}, mode)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -44,8 +45,7 @@ def test_after_random_edits_the_binary_is_the_go_commands(tmp_path: Path, kind: 
 def test_where_only_positions_moved_importers_stay_and_the_program_prints_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Ground, "saving", Ground.saving)  # put back what `always` replaces
-    always()
+    monkeypatch.setattr(Ground, "saving", always)
     program, made = rig(tmp_path, 6, mode="auto")
     report = asyncio.run(play(program, made, 6, 6, lines=0.7))
     assert not report.different
@@ -63,8 +63,7 @@ async def moved(made: Rig, program: Program, one: Package, kind: str) -> tuple[s
 def test_which_lines_lag_is_said_exactly_until_a_build_makes_them_right(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Ground, "saving", Ground.saving)
-    always()
+    monkeypatch.setattr(Ground, "saving", always)
     program, made = rig(tmp_path, 7, mode="auto")
     low, other = program.packages[0], program.packages[1]
     low.doc = other.doc = 4
@@ -109,8 +108,7 @@ def test_which_lines_lag_is_said_exactly_until_a_build_makes_them_right(
 
 
 def test_exact_mode_lets_no_line_lag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Ground, "saving", Ground.saving)
-    always()
+    monkeypatch.setattr(Ground, "saving", always)
     program, made = rig(tmp_path, 8)
 
     async def go() -> None:
@@ -226,9 +224,9 @@ def test_files_that_are_saved_while_they_are_compiled_are_compiled_again(tmp_pat
     asyncio.run(go())
 
 
-async def until(true: object, deadline: float = 60.0) -> None:
+async def until(true: Callable[[], bool], deadline: float = 60.0) -> None:
     """Wait for a condition."""
     end = time.monotonic() + deadline
-    while not true():  # type: ignore[operator]
+    while not true():
         assert time.monotonic() < end
         await asyncio.sleep(0.001)

@@ -66,14 +66,39 @@ def test_forgotten_importer_cannot_be_linked(tmp_path: Path) -> None:
         await made.begin()
         assert made.direct._base
         assert made.direct._learned
-        blind = made.direct._learned.ground.importers
-        assert blind.pop("small.example/low")  # type: ignore[attr-defined]
+        importers = made.direct._learned.ground.importers
+        assert isinstance(importers, dict)
+        assert importers.pop("small.example/low")
         put(made.cwd, {"low/low.go": LOW % 5 + "\nfunc More() {}\n"})
         step = await made.step()
         assert "fingerprint mismatch" in step.declined
         assert step.equal
         await made.direct.prime()
         assert is_built(await save(made, 6))
+
+    asyncio.run(go())
+
+
+def test_importer_with_assembly_is_for_the_go_command_when_it_must_be_compiled(tmp_path: Path) -> None:
+    asm = 'package asm\n\nimport "small.example/low"\n\nfunc Asm() int { return low.Low(1) }\n'
+    main = 'package main\n\nimport "small.example/asm"\n\nfunc main() { println(asm.Asm()) }\n'
+    low = "package low\n\nfunc Low(x int) int { return x + %d }\n\n//go:noinline\nfunc big() int { return %d }\n"
+    made = small(
+        tmp_path, {"main.go": main, "low/low.go": low % (1, 1), "asm/asm.go": asm, "asm/none.s": "// Nothing.\n"}
+    )
+
+    async def go() -> None:
+        await made.begin()
+        put(made.cwd, {"low/low.go": low % (1, 2)})
+        assert is_built(await made.step())
+        put(made.cwd, {"low/low.go": low % (2, 2)})
+        step = await made.step()
+        assert step.declined == "small.example/asm: it is not made of Go files alone"
+        assert step.equal
+        await made.direct.prime()
+        put(made.cwd, {"asm/none.s": "// Nothing at all.\n"})
+        step = await made.step()
+        assert step.declined == "small.example/asm: it is not made of Go files alone"
 
     asyncio.run(go())
 

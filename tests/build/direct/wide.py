@@ -7,6 +7,7 @@ import statistics
 from pathlib import Path
 
 from goreload_tasks.build.command import collector
+from goreload_tasks.build.direct.direct import Mode
 from goreload_tasks.build.toolchain import available_memory
 from tests.build.direct.rig import Rig, put, small
 
@@ -96,7 +97,7 @@ func main() {
 """
 
 
-def wide(root: Path, mode: str) -> Rig:
+def wide(root: Path, mode: Mode) -> Rig:
     """Write it; about 57,000 lines."""
     names = [f"handlers{number}" for number in range(PACKAGES)]
     head = 'import (\n\t"errors"\n\t"fmt"\n\t"sort"\n\t"strings"\n\n\t"small.example/internal/models"\n)\n'
