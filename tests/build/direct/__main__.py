@@ -41,7 +41,7 @@ SETTINGS: dict[str, tuple[str, tuple[str, ...], dict[str, str]]] = {
 """Kind of program, more flags, variables."""
 
 
-async def main() -> int:
+def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.build.direct")
     parser.add_argument("--edits", type=int, default=500, help="in all, spread over the settings")
     parser.add_argument("--seed", type=int, default=int(time.time()))
@@ -54,11 +54,11 @@ async def main() -> int:
     if line.wide or line.kills or line.clean:
         with tempfile.TemporaryDirectory(prefix="goreload-direct-") as folder:
             if line.wide:
-                print(await measure(Path(folder), line.wide))
+                print(asyncio.run(measure(Path(folder), line.wide)))
             elif line.kills:
-                await asyncio.to_thread(kill_at_random, Path(folder), line.kills, line.seed)
+                kill_at_random(Path(folder), line.kills, line.seed)
             else:
-                await asyncio.to_thread(clean_cache, Path(folder))
+                clean_cache(Path(folder))
         print("as it should be")
         return 0
     total, wrong = Counter[str](), list[str]()
@@ -73,7 +73,8 @@ async def main() -> int:
             program, made = rig(Path(folder), seed, kind, line.mode, flags=(*words, *flags), env=env)
             patched = patch.object(Ground, "saving", always) if line.mode == "auto" else contextlib.nullcontext()
             with patched:
-                report = await play(program, made, seed, edits, lines=0.5 if line.mode == "auto" else 0.0)
+                lines = 0.5 if line.mode == "auto" else 0.0
+                report = asyncio.run(play(program, made, seed, edits, lines))
         print(f"{name}, seed {seed}, {time.monotonic() - began:.0f} s\n{report}\n", flush=True)
         total += report.counts
         wrong += [f"{name}: {one}" for one in report.different]
@@ -83,4 +84,4 @@ async def main() -> int:
     return 1 if wrong else 0
 
 
-sys.exit(asyncio.run(main()))
+sys.exit(main())
