@@ -53,7 +53,8 @@ def test_no_request_is_refused_lost_or_answered_by_old_code(
     save(GOOD)
     port = free_port()
     write(project, {"invoke.yaml": "goreload: {env: {GIN_MODE: release}}\n"})
-    dev = driver.start(project, "dev", env={"GORELOAD_SERVE_PORT": str(port), **how})
+    patient = {"GORELOAD_STOP_GRACE": "60s", "GORELOAD_SERVE_HOLD": "120s"}  # on a loaded machine a swap takes long
+    dev = driver.start(project, "dev", env={"GORELOAD_SERVE_PORT": str(port), **patient, **how})
     dev.line(rf"up .*-> http://localhost:{port}")
     with Hammer(build(tmp_path), port, saves) as hammer:
         for turn in range(1, reloads):
