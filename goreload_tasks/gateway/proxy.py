@@ -42,6 +42,8 @@ STANDS = 0.1
 """Seconds after which a new connection is to a process that lives."""
 LINGER = 0.5
 """Seconds that a client may go on sending before we close; closing at once would reset it under our answer."""
+KEPT = 64 * 1024
+"""Bytes of a body that are kept, so that an idempotent request can be sent again."""
 SOON = 0.05
 """Seconds before the client of a request is watched: most answers are there before that is worth a task."""
 
@@ -151,6 +153,7 @@ class Connection:
         peer = writer.get_extra_info("peername")
         self.peer = str(peer[0]) if peer else ""
         self.upstream: Upstream | None = None
+        self.kept: bytes | None = b""  # of the body, what has been sent; None: it cannot be sent again
         self.counted: int | None = None  # the launch that has a request of ours under way
         self.sent: asyncio.StreamWriter | None = None  # who has the whole request, and learns that the client ended
         self.ended = False  # the client sends nothing more; it may still listen
@@ -197,7 +200,6 @@ class Connection:
         if head.path.startswith(OWN):
             await self._control(head)
             return False
-        self.timer = asyncio.get_running_loop().call_later(SOON, self._help, self._watch)
         try:
             return await self._forward(head, body)
         finally:
@@ -206,9 +208,10 @@ class Connection:
 
     async def _forward(self, head: Head, body: Framing) -> bool:
         """Through the gate, as often as it takes."""
-        replayable = body.done and head.method in REPLAYABLE
+        self.kept = b"" if body.done or head.method in REPLAYABLE else None
         reason = ""
         for _ in range(TRIES):
+            self.timer = asyncio.get_running_loop().call_later(SOON, self._help, self._watch)
             state = await self.proxy.gate.enter()
             if not isinstance(state, Open):
                 return await self._reply(self.proxy.refuse(state, head), head, body)
@@ -219,13 +222,14 @@ class Connection:
             except Gone as gone:
                 self._end()
                 self.drop()
+                await self._alone()
                 if self.malformed:
                     raise self.malformed from None
                 sent = (
                     "the request may have been acted on, so it was not sent again" if gone.sent else "nothing was sent"
                 )
                 reason = f"{gone}; {sent}"
-                if not await self._again(state, gone, replayable):
+                if not await self._again(state, gone, head.method in REPLAYABLE and self.kept is not None):
                     break
             finally:
                 self._end()
@@ -315,11 +319,10 @@ class Connection:
 
     async def _send(self, head: Head, body: Framing, upstream: Upstream) -> None:
         """The head and what is here of the body; the helper sends the rest."""
-        first = forwarded(head, self.peer)
+        first = forwarded(head, self.peer) + (self.kept or b"")
         if not body.done:
             await self._alone()
-            first += body.feed(self.client.take())
-            self.client.held = body.rest
+            first += self._part(body, self.client.take())
         upstream.writer.write(first)
         self.sent = upstream.writer
         if not body.done:
@@ -415,12 +418,19 @@ class Connection:
     async def _push(self, body: Framing, upstream: Upstream) -> None:
         """The body to the app, until one of them ends; raises OSError when the client is gone, and Malformed."""
         while not body.done and (block := await self.client.read()):
-            upstream.writer.write(body.feed(block))
-            self.client.held = body.rest
+            upstream.writer.write(self._part(body, block))
             try:
                 await upstream.writer.drain()
             except OSError:  # whoever reads the answer sees it too
                 return
+
+    def _part(self, body: Framing, block: bytes) -> bytes:
+        """What of a block is the body's; raises Malformed."""
+        part = body.feed(block)
+        self.client.held = body.rest
+        if self.kept is not None:
+            self.kept = self.kept + part if len(self.kept) + len(part) <= KEPT else None
+        return part
 
     async def _tunnel(self, upstream: Upstream) -> bool:
         """Bytes both ways until both ended; one that breaks off breaks the other."""

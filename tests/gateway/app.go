@@ -194,11 +194,12 @@ func main() {
 		panicked.Add(1)
 		panic(http.ErrAbortHandler)
 	})
-	http.HandleFunc("/exit", func(w http.ResponseWriter, _ *http.Request) {
+	http.HandleFunc("/exit", func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(io.LimitReader(r.Body, 5))
 		if os.Getenv("LAUNCH") == "1" {
 			os.Exit(3)
 		}
-		fmt.Fprint(w, "survived")
+		fmt.Fprintf(w, "survived%s", body)
 	})
 	http.HandleFunc("/launch", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, os.Getenv("LAUNCH")) })
 	http.HandleFunc("/close", func(w http.ResponseWriter, _ *http.Request) {

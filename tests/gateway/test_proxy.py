@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from goreload_tasks.gateway.gate import Crashed, Failed, Gate, Held, Open
 from goreload_tasks.gateway.http import Head, forwarded
+from goreload_tasks.gateway.proxy import KEPT
 from goreload_tasks.gateway.streams import BLOCK, MAX_HEAD
 from tests.driver import DEADLINE, free_port, until
 from tests.gateway.hosting import SCRIPT, App, Client, Hosted, build, proxy_before
@@ -571,6 +572,37 @@ def test_dying_app_loses_no_get(binary: Path) -> None:
             assert client.answer() == (200, b"survived")
             client.send(ask("GET /launch", close=False))
             assert client.answer() == (200, b"2")
+
+
+@pytest.mark.parametrize(
+    ("lines", "first", "rest"),
+    [
+        (["Content-Length: 5"], b"hello", b""),
+        (["Content-Length: 8"], b"hello", b"123"),
+        (["Transfer-Encoding: chunked"], b"5\r\nhello\r\n3\r\n12", b"3\r\n0\r\n\r\n"),
+    ],
+)
+def test_dying_app_loses_no_put(binary: Path, lines: list[str], first: bytes, rest: bytes) -> None:
+    with App(binary, 1) as one, Hosted(one.open) as hosted, Client(hosted.port) as client:
+        client.send(ask("PUT /exit", *lines, close=False) + first)
+        assert one.process.wait(DEADLINE) == 3
+        hosted.show(Held("the restart"))
+        with App(binary, 2) as two:
+            hosted.show(two.open)
+            client.send(rest + ask("GET /launch", close=False))
+            assert client.answer() == (200, b"survivedhello")
+            assert client.answer() == (200, b"2")
+
+
+def test_large_put_is_not_kept_to_be_sent_again(binary: Path) -> None:
+    with App(binary, 1) as one, Hosted(one.open) as hosted, Client(hosted.port) as client:
+        client.send(ask("PUT /exit", f"Content-Length: {KEPT + 1}", close=False) + bytes(KEPT + 1))
+        assert one.process.wait(DEADLINE) == 3
+        with App(binary, 2) as two:
+            hosted.show(two.open)
+            status, text = client.answer()
+    assert status == 502
+    assert b"not sent again" in text
 
 
 def test_dying_app_loses_a_post_honestly(binary: Path) -> None:
