@@ -105,18 +105,15 @@ class Browsers:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
-        """Answer a request for `/.goreload/...`. Closes the writer when the connection is of no more use.
+        """Answer a request for `/.goreload/...`; the connection is of no more use then, and the answer says so.
 
         Args:
             headers: their names in lower case.
         """
-        if _has_body(headers):
-            # Nothing here takes one; it is not read, so what follows on this connection could not be told from it.
-            writer.write(_plain("413 Content Too Large", method, close=True))
-            writer.close()
-            return
         name = urlsplit(path).path.removeprefix("/.goreload/")
-        if not same_origin(headers):
+        if _has_body(headers):  # nothing here takes one
+            writer.write(_plain("413 Content Too Large", method))
+        elif not same_origin(headers):
             writer.write(_plain("403 Forbidden", method))
         elif name != "events" and name not in FILES:
             writer.write(_plain("404 Not Found", method))
@@ -231,17 +228,17 @@ def _has_body(headers: Mapping[str, str]) -> bool:
     return "transfer-encoding" in headers or headers.get("content-length", "0").strip() != "0"
 
 
-def _plain(status: str, method: str, close: bool = False) -> bytes:
-    return _answer(status, "text/plain", f"{status}\n".encode(), method, close)
+def _plain(status: str, method: str) -> bytes:
+    return _answer(status, "text/plain", f"{status}\n".encode(), method)
 
 
-def _answer(status: str, kind: str, content: bytes, method: str, close: bool = False) -> bytes:
+def _answer(status: str, kind: str, content: bytes, method: str) -> bytes:
     head = [
         f"HTTP/1.1 {status}",
         f"Content-Type: {kind}; charset=utf-8",
         f"Content-Length: {len(content)}",
         "Cache-Control: no-store",
         "X-Content-Type-Options: nosniff",
-        *["Connection: close"] * close,
+        "Connection: close",
     ]
     return "\r\n".join([*head, "", ""]).encode() + (b"" if method == "HEAD" else content)

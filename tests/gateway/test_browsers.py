@@ -110,12 +110,8 @@ async def serving(browsers: Browsers) -> AsyncIterator[int]:
         task = asyncio.current_task()
         assert task
         tasks.add(task)
-        while not writer.is_closing():
-            try:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            except (asyncio.IncompleteReadError, ConnectionError):
-                break
-            first, *lines = head.split("\r\n")[:-2]
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
             headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
             method, path, _ = first.split()
             await browsers.control(path, method, headers, reader, writer)
@@ -179,9 +175,8 @@ def run(browsers: Browsers, test: Callable[[Connect], Awaitable[None]]) -> None:
     asyncio.run(all_of_it())
 
 
-def test_files_are_served_on_one_connection() -> None:
+def test_files_are_served_and_each_answer_says_that_it_ends_the_connection() -> None:
     async def test(connect: Connect) -> None:
-        client = await connect()
         for path, method, code, kind in [
             ("/.goreload/client.js", "GET", 200, "text/javascript"),
             ("/.goreload/look.css?again=1", "GET", 200, "text/css"),
@@ -192,12 +187,14 @@ def test_files_are_served_on_one_connection() -> None:
             ("/.goreload/../page.py", "GET", 404, "text/plain"),
             ("/.goreload/page.py", "GET", 404, "text/plain"),
         ]:
+            client = await connect()
             status, headers = await client.ask(path, method)
             assert status.startswith(f"HTTP/1.1 {code} "), path
             assert headers["content-type"].startswith(kind)
             assert headers["cache-control"] == "no-store"
-            if method != "HEAD":
-                await client.reader.readexactly(int(headers["content-length"]))
+            assert headers["connection"] == "close"
+            assert len(await client.reader.read()) == (int(headers["content-length"]) if method != "HEAD" else 0)
+        client = await connect()
         status, headers = await client.ask("/.goreload/look.css")
         look = await client.reader.readexactly(int(headers["content-length"]))
         assert look == Path(browser.__file__).with_name("look.css").read_bytes()
