@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.driver import Builds, Driver, Task, alive, answer, get, server, until, write
+from tests.driver import Builds, Driver, Task, alive, answer, free_port, get, server, until, write
 
 
 class Counted:
@@ -356,3 +356,19 @@ def test_symlinked_source_is_watched_where_it_really_is(project: Path, driver: D
     write(elsewhere, {"answer.go": answer("two")})
     url = dev.dev.url()
     until(lambda: get(url) == "two", "two")
+
+
+def test_source_that_becomes_a_symlink_is_watched_where_it_leads_from_then_on(project: Path, driver: Driver) -> None:
+    server(project)
+    elsewhere = project.parent / "elsewhere"
+    port = free_port()
+    dev = driver.start(project, "dev", env={"GORELOAD_SERVE_PORT": str(port)})
+    dev.url()
+    url = f"http://localhost:{port}"
+    for name in ("a.go", "b.go"):
+        write(elsewhere, {name: answer(f"{name} first")})
+        (project / "new").symlink_to(elsewhere / name)
+        (project / "new").rename(project / "answer.go")
+        assert get(url) == f"{name} first"
+        write(elsewhere, {name: answer(f"{name} second")})
+        assert get(url) == f"{name} second"

@@ -150,7 +150,13 @@ class Tree:
         relist = bool(new or appeared or found.replaced) or any(path not in inputs.read for path in found.shapes)
         relist |= any(path in inputs.rules or path in self.listing.extra for path in found.changed)
         relist |= not self._above.isdisjoint(named)
+        relist |= any(self._leads_elsewhere(path) for path in (*found.changed, *found.touched))
         return self._finding(rebuild, ruled, relist)
+
+    def _leads_elsewhere(self, path: str) -> bool:
+        """Has a file become a symlink, or is it none any more, or one to another file?"""
+        before = next((real for real, known in self._links.items() if known == path), path)
+        return before != (os.path.realpath(path) if os.path.islink(path) else path)
 
     def _edits(self, found: Look) -> Look:
         """Without what the go command added to go.work.sum: where all could be listed, no line was missing."""
