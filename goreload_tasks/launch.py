@@ -106,6 +106,11 @@ class Launch:
         return code
 
     @property
+    def pid(self) -> int | None:
+        """Of its group; None: it has not been spawned yet."""
+        return self._group.pid if self._group else None
+
+    @property
     def tail(self) -> list[str]:
         """Its last lines of output."""
         return self._group.tail if self._group else []

@@ -430,6 +430,8 @@ class Service:
         if self._check:
             self._start(self._check())
             self._check = None
+        if (own := self._own_port()) and (launch.place is None or launch.place.port != own):
+            self._start(self._name_owner(own, launch))
         if launch.place is None:
             launch.place = await launch.later(readiness.LATE)
             if launch.place is not None:
@@ -497,7 +499,7 @@ class Service:
             then = f"starts again in {took(action.retry_in)}"
         assert self._app is not None
         self._report.ended(action.code, self._ended.tail, self._ended.panic, self._app.cwd, then, self._ended.remark)
-        if busy := readiness.port_in_use(self._ended.tail):
+        if busy := readiness.port_in_use(self._ended.tail) or self._own_port():
             self._start(self._name_owner(busy))
 
     def _taken(self) -> str:
@@ -505,8 +507,12 @@ class Service:
         port = self._front.port
         return f"port {port} is serve.port, where requests wait: let the app read PORT, or set serve.mode: direct"
 
-    async def _name_owner(self, port: int) -> None:
-        """The app could not have its port: say who has it."""
+    def _own_port(self) -> int | None:
+        """The port that the app is known to take for itself."""
+        return None if self._front or self._app is None or self._app.listen else self._app.settings.serve.port
+
+    async def _name_owner(self, port: int, launch: Launch | None = None) -> None:
+        """The app could not have its port: say who has it. `launch`: that runs, and may have it by now."""
         if self._front and port == self._front.port:
             text = self._taken()
         elif self._app and self._app.listen and port == self._app.settings.serve.port:
@@ -514,7 +520,7 @@ class Service:
         elif self.state.leaving:
             text = f"port {port} is held by the program before: let the app read PORT, or unset serve.overlap"
         else:
-            who = await asyncio.to_thread(readiness.owner, port)
+            who = await asyncio.to_thread(readiness.owner, port, launch.pid if launch else None)
             text = f"port {port} is used by {who}; stop it or choose another port" if who else ""
         if text:
             self._report.warn("port", text, port=port)

@@ -306,6 +306,35 @@ sys.stdin.read()
         other.communicate()
 
 
+SILENT = """package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+)
+
+func main() {
+	listener, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT"))
+	fmt.Println(err != nil, listener)
+	%s
+}
+"""
+
+
+@pytest.mark.parametrize("then", ["os.Exit(1)", "select {}"])
+def test_owner_of_the_port_is_named_though_the_app_does_not_say_what_is_wrong(
+    project: Path, driver: Driver, then: str
+) -> None:
+    server(project)
+    write(project, {"main.go": SILENT % then})
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        env = {"GORELOAD_SERVE_PORT": str(port), "GORELOAD_SERVE_MODE": "direct", "PORT": str(port)}
+        dev = driver.start(project, "dev", env=env)
+        dev.line(rf"port {port} is used by pid {os.getpid()} \(")
+
+
 @pytest.mark.parametrize(
     ("name", "value", "complaint"),
     [
@@ -374,7 +403,12 @@ def test_app_that_is_not_ready_is_reported_with_its_output_and_requests_wait_no_
 
 PPROF_FIRST = MAIN.replace(
     "listener, err",
-    'go http.ListenAndServe("127.0.0.1:"+os.Getenv("PPROF"), nil)\n\ttime.Sleep(4 * time.Second)\n\tlistener, err',
+    """go http.ListenAndServe("127.0.0.1:"+os.Getenv("PPROF"), nil)
+	for _, err := os.Stat("go on"); err != nil; _, err = os.Stat("go on") {
+		time.Sleep(10 * time.Millisecond)
+	}
+	listener, err""",
+    1,
 ).replace('"os"\n', '"os"\n\t"time"\n')
 
 
@@ -384,6 +418,7 @@ def test_port_that_comes_last_gets_the_requests_in_the_end(project: Path, driver
     port = free_port()
     dev = driver.start(project, "dev", env={"GORELOAD_SERVE_PORT": str(port), "PPROF": str(free_port())})
     dev.line("not on its PORT")
+    write(project, {"go on": ""})
     dev.line("the app listens on its PORT now: requests go there")
     assert status(port, "/main") == (200, "one")
 

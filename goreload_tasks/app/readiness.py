@@ -57,11 +57,17 @@ def listening(pid: int) -> tuple[Place, ...]:
     return tuple(places)
 
 
-def owner(port: int) -> str | None:
-    """Who listens on a port, for a person: its pid and command; None: nobody, or somebody we may not see."""
+def owner(port: int, app: int | None = None) -> str | None:
+    """Who listens on a port, for a person: its pid and command; None: nobody, or somebody we may not see.
+
+    Args:
+        app: the pid of an app that is not meant, nor is what it started.
+    """
     import psutil
 
     with contextlib.suppress(psutil.Error):
+        if app and any(place.port == port for place in listening(app)):
+            return None
         for connection in psutil.net_connections("tcp"):
             if not connection.pid or connection.status != psutil.CONN_LISTEN or not connection.laddr:
                 continue
