@@ -95,6 +95,8 @@ def clean(project: Project, *, everything: bool, as_json: bool, dry: bool) -> No
         pid = store.holder(project.root, name)
         if pid is not None:
             raise GoreloadError(f"{name} is being run by pid {pid}: stop it first, or `kill {pid}`")
+        if pids := store.builders(project.root, name):
+            raise GoreloadError(f"{name} is being built by pid {pids[0]}: wait for its end, or `kill {pids[0]}`")
     removed = paths if dry else store.remove(paths)
     for path in removed:
         console.raw(
@@ -226,7 +228,12 @@ def _place(project: Project, service: Service, target: Target, out: str) -> str:
 
 
 def _build(project: Project, service: Service, plan: Plan, path: str) -> Result:
-    with project.store(service).scratch() as scratch:
+    ours = project.store(service)
+    if path.startswith(ours.folder + os.sep):
+        ours.prepare(os.path.dirname(path))
+        if os.path.islink(path):
+            store.discard(path)
+    with ours.scratch() as scratch:
         return drive(Job(plan.build(path), plan.cwd, {**plan.env, "GOTMPDIR": scratch}).run())
 
 

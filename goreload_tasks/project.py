@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shlex
 import signal
@@ -17,7 +16,7 @@ from goreload_tasks.build.command import Plan, app_env
 from goreload_tasks.build.toolchain import Target, plan
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.settings import Layer, Service, gather, merge, root_of, unknown
-from goreload_tasks.store import Store
+from goreload_tasks.store import Store, discard
 
 T = TypeVar("T")
 
@@ -66,8 +65,7 @@ class Project:
         """
         _, now = await self.plan(service, dev=True)
         if now.folder != target.folder:
-            with contextlib.suppress(OSError):
-                os.unlink(self.store(service).target)
+            discard(self.store(service).target)
             raise GoreloadError(f"the main package is {now.path} now, and was {target.path}: start again")
 
     def app_env(self, service: Service) -> dict[str, str]:

@@ -7,7 +7,8 @@
 .goreload/SERVICE/tmp/PID-BEGAN GOTMPDIR of one process
 .goreload/SERVICE/direct        archives of direct builds, for one run
 
-All of it is for its owner alone, whatever the umask: a binary may hold what its sources hold.
+All of it is for its owner alone, whatever the umask: a binary may hold what its sources hold. A repository can bring
+any of these names as a link: what is behind it is not ours, and nothing is made or removed there.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import fcntl
 import json
 import os
 import shutil
+import stat
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -34,6 +37,9 @@ FRESH = ".new"
 
 KEPT = 3
 """Binaries kept beside the running one."""
+
+GLANCE = 0.5
+"""Seconds for which a lock is tried: longer than anybody takes who only looks."""
 
 
 class TakenError(GoreloadError):
@@ -54,8 +60,6 @@ class Store:
         Raises:
             GoreloadError: it cannot be made, or a link stands in its place.
         """
-        if os.path.islink(self.home) or os.path.islink(self.folder):
-            raise GoreloadError(f"{self.folder} leads through a link, and nothing behind it is ours: remove the link")
         try:
             for folder in (self.home, self.folder):
                 _make(folder)
@@ -95,7 +99,7 @@ class Store:
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _flock(file)
                 os.fchmod(file, 0o600)
                 os.ftruncate(file, 0)
                 os.pwrite(file, str(os.getpid()).encode(), 0)
@@ -117,8 +121,12 @@ class Store:
 
     @property
     def whole(self) -> bool:
-        """Are the lock that we hold and our scratch folder there still?"""
-        return _same(self._lock, os.path.join(self.folder, "lock")) and os.path.isdir(self._scratch)
+        """Are the lock that we hold and our scratch folder there still, and no link in the place of a folder?"""
+        try:
+            with entered(self._scratch), entered(self.folder) as at:
+                return _same(self._lock, at, "lock") and not _is_link(at, "bin")
+        except OSError:
+            return False
 
     def renew(self) -> None:
         """Make anew what somebody removed while the lock was held.
@@ -127,9 +135,10 @@ class Store:
             TakenError: another process runs the service meanwhile.
             GoreloadError: it cannot be made.
         """
-        if not _same(self._lock, os.path.join(self.folder, "lock")):
+        self.prepare(os.path.join(self.folder, "bin"))
+        self.prepare(self._scratch)
+        if not self.whole:
             self._take_lock()
-        self._make_scratch()
 
     def binary(self, generation: int, name: str) -> str:
         """Where the binary of a generation goes; the go command makes the folder."""
@@ -164,47 +173,55 @@ class Store:
         """Where `build` puts its result when it is not told."""
         return os.path.join(self.folder, "out", environment, name)
 
+    def prepare(self, folder: str) -> None:
+        """Make a folder below ours, and those above it, each its owner's alone.
+
+        Raises:
+            GoreloadError: it cannot be made, or a link stands in the place of one.
+        """
+        self.make()
+        path = self.folder
+        try:
+            for name in os.path.relpath(folder, path).split(os.sep):
+                path = os.path.join(path, name)
+                _make(path)
+        except OSError as error:
+            raise unwritable(path, error) from None
+
     @contextlib.contextmanager
     def scratch(self) -> Iterator[str]:
         """GOTMPDIR of this process: a killed go leaves its work folder there."""
-        self._make_scratch()
+        self.prepare(self._scratch)
         try:
             yield self._scratch
         finally:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            discard(self._scratch)
 
     @property
     def _scratch(self) -> str:
         return os.path.join(self.folder, "tmp", strays.name(os.getpid()))
 
-    def _make_scratch(self) -> None:
-        self.make()
-        try:
-            _make(os.path.dirname(self._scratch))
-            _make(self._scratch)
-        except OSError as error:
-            raise unwritable(self._scratch, error) from None
-
     def empty(self) -> None:
         """Remove what an earlier run left. Call with the lock held: binaries and scratch folders are nobody's then."""
-        folder = os.path.join(self.folder, "bin")
-        _remove(folder)
-        with contextlib.suppress(OSError):  # the go command says it better when it cannot write there
-            _make(folder)
-        tmp = os.path.join(self.folder, "tmp")
-        with contextlib.suppress(FileNotFoundError):
-            for name in os.listdir(tmp):
-                if not strays.living(name):  # a `build` may be at work beside us
-                    _remove(os.path.join(tmp, name))
+        for part in ("bin", "direct"):
+            discard(os.path.join(self.folder, part))
+        with contextlib.suppress(GoreloadError):  # the go command says it better when it cannot write there
+            self.prepare(os.path.join(self.folder, "bin"))
+        for path in _within(os.path.join(self.folder, "tmp")):
+            if not strays.living(os.path.basename(path)):  # a `build` may be at work beside us
+                discard(path)
 
     def forget(self, running: set[int]) -> None:
         """Keep the binaries of the last few generations and of those that run."""
-        folder = os.path.join(self.folder, "bin")
-        with contextlib.suppress(FileNotFoundError):
-            generations = sorted(int(name) for name in os.listdir(folder) if name.isdigit())
-            for generation in generations[:-KEPT]:
-                if generation not in running:
-                    _remove(os.path.join(folder, str(generation)))
+        paths = {int(name): path for path in _within(os.path.join(self.folder, "bin")) if (name := _number(path))}
+        for generation in sorted(paths)[:-KEPT]:
+            if generation not in running:
+                discard(paths[generation])
+
+    def sweep(self) -> None:
+        """Leave nothing in our scratch folder."""
+        for path in _within(self._scratch):
+            discard(path)
 
 
 class Learned:
@@ -257,13 +274,13 @@ def keep(path: str, said: Mapping[str, object]) -> None:
                 json.dump(said, stream, ensure_ascii=False)
             os.replace(fresh, path)
         except OSError:
-            os.unlink(fresh)  # half written: the disk is full
+            discard(fresh)  # half written: the disk is full
 
 
 def recall(path: str) -> dict[str, Any]:
     """What an earlier run has kept; empty: nothing that can be read."""
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as stream:
+        with open(path, encoding="utf-8", errors="surrogateescape", opener=private) as stream:
             said = json.load(stream)
     except (OSError, ValueError):
         return {}
@@ -271,30 +288,118 @@ def recall(path: str) -> dict[str, Any]:
 
 
 def _make(folder: str) -> None:
-    """Make a folder, or make one that is there already its owner's alone."""
+    """Make a folder, or make one that is there already its owner's alone.
+
+    Raises:
+        GoreloadError: a link stands in its place. OSError: it cannot be made.
+    """
     with contextlib.suppress(FileExistsError):
         os.mkdir(folder, 0o700)
-    os.chmod(folder, 0o700)
-
-
-def _same(file: int, path: str) -> bool:
-    """Is a file that we have open still the one at a path?"""
     try:
-        return os.path.samestat(os.fstat(file), os.lstat(path))
+        at = os.open(folder, _FOLDER)
+    except OSError:
+        if os.path.islink(folder):
+            raise GoreloadError(f"{folder} is a link, and nothing behind it is ours: remove the link") from None
+        raise
+    try:
+        os.fchmod(at, 0o700)
+    finally:
+        os.close(at)
+
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@contextlib.contextmanager
+def entered(folder: str) -> Iterator[int]:
+    """A folder of ours as a descriptor, reached step by step from `.goreload` and through no link (O_NOFOLLOW).
+
+    What is done by it is done there, whatever takes the place of a folder meanwhile.
+
+    Raises:
+        OSError: it is not there, or a link stands in the place of a folder.
+    """
+    above, inside, below = folder.rpartition(f"{os.sep}{NAME}{os.sep}")
+    names = below.split(os.sep) if inside else []
+    at = os.open(f"{above}{os.sep}{NAME}" if inside else folder, _FOLDER)
+    try:
+        for name in names:
+            step = os.open(name, _FOLDER, dir_fd=at)
+            os.close(at)
+            at = step
+        yield at
+    finally:
+        os.close(at)
+
+
+def _within(folder: str) -> list[str]:
+    """The paths in a folder of ours; none where it is not there."""
+    try:
+        with entered(folder) as at:
+            return [os.path.join(folder, name) for name in os.listdir(at)]
+    except OSError:
+        return []
+
+
+def discard(path: str) -> None:
+    """Remove a file, a link, or a folder of ours with all that is in it; what cannot be removed stays."""
+    folder, name = os.path.split(path)
+    with contextlib.suppress(OSError), entered(folder) as at:
+        try:
+            os.unlink(name, dir_fd=at)
+        except (IsADirectoryError, PermissionError):  # what unlink(2) says of a folder: Linux, and POSIX
+            shutil.rmtree(name, ignore_errors=True, dir_fd=at)
+
+
+def _number(path: str) -> str:
+    return name if (name := os.path.basename(path)).isdigit() else ""
+
+
+def _is_link(at: int, name: str) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return stat.S_ISLNK(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode)
+    return False
+
+
+def _same(file: int, at: int, name: str) -> bool:
+    """Is a file that we have open still the one of a name?"""
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(name, dir_fd=at, follow_symlinks=False))
     except OSError:
         return False
 
 
+def _flock(file: int) -> None:
+    """Take a lock. Who only looks whether it is held holds it for a moment: that is waited for.
+
+    Raises:
+        BlockingIOError: somebody has it.
+    """
+    end = time.monotonic() + GLANCE
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(GLANCE / 50)
+
+
 def private(path: str, flags: int) -> int:
-    """An opener of files that only their owner may read and write."""
-    file = os.open(path, flags | os.O_NOFOLLOW, 0o600)
-    os.fchmod(file, 0o600)
+    """An opener of files of ours, which only their owner may read and write; never through a link."""
+    folder, name = os.path.split(path)
+    with entered(folder) as at:
+        file = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600, dir_fd=at)
+    if flags & os.O_CREAT:
+        os.fchmod(file, 0o600)
     return file
 
 
 def unwritable(path: str, error: OSError) -> GoreloadError:
     """The one form of the complaint about a place where we cannot write."""
-    mend = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "make the folder writable"
+    mend = {errno.ENOSPC: "free some space", errno.EDQUOT: "free some space", errno.ELOOP: "remove the link"}.get(
+        error.errno or 0, "make the folder writable"
+    )
     return GoreloadError(f"cannot write {path}: {error.strerror}; {mend}")
 
 
@@ -341,18 +446,20 @@ def holder(root: str, service: str) -> int | None:
     return None
 
 
+def builders(root: str, service: str) -> list[int]:
+    """The pids of the processes that build this service now."""
+    names = map(os.path.basename, _within(os.path.join(root, NAME, service, "tmp")))
+    return [int(name.partition("-")[0]) for name in names if strays.living(name)]
+
+
 def remove(paths: list[str]) -> list[str]:
     """Remove what `found` found; a folder goes only when nothing of a person's is left in it. Returns what went."""
-    return [path for path in paths if _remove(path) or not os.path.lexists(path)]
-
-
-def _remove(path: str) -> bool:
-    """Remove a part of ours, or an empty folder. rmtree never follows a link and takes no path again after a swap."""
-    with contextlib.suppress(OSError):
-        if os.path.islink(path) or not os.path.isdir(path):
-            os.unlink(path)
-        elif os.path.basename(path) in PARTS or os.path.basename(os.path.dirname(path)) in PARTS:
-            shutil.rmtree(path)
+    for path in paths:
+        folder, name = os.path.split(path)
+        part = name.removesuffix(FRESH) in PARTS and os.path.basename(os.path.dirname(folder)) == NAME
+        if part or (name == ".gitignore" and os.path.basename(folder) == NAME):
+            discard(path)
         else:
-            os.rmdir(path)
-    return not os.path.lexists(path)
+            with contextlib.suppress(OSError), entered(path):
+                os.rmdir(path)
+    return [path for path in paths if not os.path.lexists(path)]

@@ -152,9 +152,7 @@ class GoWork:
         self.store.forget(running)
 
     def sweep(self) -> None:
-        with contextlib.suppress(OSError):  # somebody removed it
-            for name in os.listdir(self.scratch):
-                shutil.rmtree(os.path.join(self.scratch, name), ignore_errors=True)
+        self.store.sweep()
 
     def hindered(self, result: Result) -> Literal["killed", "full"] | None:
         return hindrance(result.code, result.text)

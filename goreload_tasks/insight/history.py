@@ -28,7 +28,7 @@ def add(path: str, record: Mapping[str, object]) -> None:
 def read(path: str) -> Iterator[dict[str, Any]]:
     """What is written down; lines that are none (a crash cut one short) are passed over."""
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape", opener=private) as file:
             lines = file.readlines()
     except OSError:
         return
@@ -50,7 +50,7 @@ def line(record: Mapping[str, Any]) -> str:
 
 
 def _halve(path: str) -> None:
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=private) as file:
         file.seek(-LIMIT // 2, os.SEEK_END)
         file.readline()  # the rest of a line
         rest = file.read()
