@@ -64,7 +64,7 @@ def run(project: Project, rest: Sequence[str], *, dry: bool) -> int:
     plan, target = drive(project.plan(service, dev=False))
     path = _place(project, service, target, "")
     argv = [path, *(rest or service.settings.args)]
-    env = project.app_env(service)
+    env = project.app_env(service, shown=dry)
     if dry:
         print(dry_line(plan.build(path), plan.cwd, plan.env))  # noqa: T201 - run's own stdout is the app's
         print(dry_line(argv, project.root, env))  # noqa: T201

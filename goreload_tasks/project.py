@@ -68,8 +68,11 @@ class Project:
             discard(self.store(service).target)
             raise GoreloadError(f"the main package is {now.path} now, and was {target.path}: start again")
 
-    def app_env(self, service: Service) -> dict[str, str]:
+    def app_env(self, service: Service, shown: bool = False) -> dict[str, str]:
         """The app's variables now: env files are read anew at each start.
+
+        Args:
+            shown: to be printed, without what env files say.
 
         Raises:
             GoreloadError: an env file that was named is not there, or cannot be read.
@@ -88,7 +91,7 @@ class Project:
                     ) from None
             except (OSError, UnicodeDecodeError) as error:
                 raise GoreloadError(f"env_files: cannot read {name}: {error}") from None
-        return app_env(service, os.environ, files)
+        return app_env(service, os.environ, files, shown)
 
     def store(self, service: Service) -> Store:
         return Store(self.root, service.name)

@@ -125,7 +125,7 @@ async def _service(
     plan, target = await project.plan(settled, dev=True, recall=not dry)
     store = project.store(settled)
     argv = [*(rest or settings.args)]
-    env = project.app_env(settled)  # a mistake in an env file is told before anything is started
+    env = project.app_env(settled, shown=dry)  # a mistake in an env file is told before anything is started
     if dry:
         binary = store.binary(1, target.name)
         console.raw("dry", dry_line(plan.build(binary), plan.cwd, plan.env), settled.name, argv=plan.build(binary))

@@ -340,6 +340,26 @@ def test_false_in_a_variable_is_false(project: Path, driver: Driver) -> None:
     assert driver.run(project, "--dry", "dev", env={"GORELOAD_WATCH_GITIGNORE": "maybe"}).returncode == 2
 
 
+@pytest.mark.parametrize("words", [["dev"], ["run"], ["dev", "--json"], ["doctor", "--settings"], ["why", ".env"]])
+def test_what_an_env_file_says_is_never_printed(project: Path, driver: Driver, words: list[str]) -> None:
+    server(project)
+    write(project, {".env": "TOKEN=secret\nURL='postgres://user:secret@host/db'\n"})
+    said = driver.run(project, "--dry", *words)
+    assert "secret" not in said.stdout + said.stderr
+    if words[-1] in ("dev", "run"):
+        assert "TOKEN='<.env>' URL='<.env>' " in said.stdout
+
+
+@pytest.mark.parametrize("line", ["TOKEN secret", "TOKEN='secret", "=secret", "TO KEN=secret", 'TOKEN="secret'])
+def test_mistake_in_an_env_file_is_told_without_what_it_says(project: Path, driver: Driver, line: str) -> None:
+    server(project)
+    write(project, {".env": f"A=secret\n{line}\n"})
+    said = driver.run(project, "dev")
+    assert said.returncode == 2
+    assert ".env, line 2: " in said.stderr
+    assert "secret" not in said.stdout + said.stderr
+
+
 def test_dry_prints_the_commands_and_does_nothing(project: Path, driver: Driver) -> None:
     server(project)
     dry = driver.run(project, "--dry", "dev", "--", "x y")

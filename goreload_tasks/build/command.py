@@ -155,16 +155,20 @@ def build_env(service: Service, environ: Mapping[str, str]) -> dict[str, str]:
     return {**environ, **environment.go_env}
 
 
-def app_env(service: Service, environ: Mapping[str, str], files: Sequence[tuple[str, str]]) -> dict[str, str]:
+def app_env(
+    service: Service, environ: Mapping[str, str], files: Sequence[tuple[str, str]], shown: bool = False
+) -> dict[str, str]:
     """The variables of the app, in rising order: env files, ours, the settings', the environment's; then PORT.
 
     Args:
         files: name and text of each env file that exists.
+        shown: to be printed: what an env file says is not, but for the name of the file.
     """
     settings = service.settings
     env: dict[str, str] = {}
     for name, text in files:
-        env.update(dotenv(text, name))
+        values = dotenv(text, name)
+        env.update(dict.fromkeys(values, f"<{name}>") if shown else values)
     env |= environ
     if settings.serve.port is not None:
         env["PORT"] = str(settings.serve.port)
