@@ -121,7 +121,7 @@ def why(project: Project, path: str, *, as_json: bool) -> None:
 
     async def ask(service: Service) -> Verdict:
         plan, _ = await project.plan(service, dev=True)
-        return await Tree(project.root, service.settings, capture, plan).why(absolute)
+        return await Tree(project.root, service.settings, capture, plan, project.store(service).listing).why(absolute)
 
     for service in project.services:
         verdict = drive(ask(service))

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from goreload_tasks.inputs import memory
+from goreload_tasks.inputs.places import Inputs
 from goreload_tasks.inputs.snapshot import Entry, Stamp
-from goreload_tasks.inputs.verdict import Inputs
 from goreload_tasks.store import keep
 from tests.driver import BIN, DEADLINE, MAIN, Driver, Task, alive, answer, free_port, get, server, until, write
 from tests.sources.test_sources import NAMESPACE, needs_namespace

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,17 +70,28 @@ class Listing:
 
     extra: files that decide the build and that `go list` never names; they need not exist.
     wanted: folders in which a package that is missing now could appear.
+    fixed: the folders of Go itself and of downloaded modules, in which nobody edits.
     failed: the go command said nothing but this.
     """
 
     packages: Mapping[str, Package] = field(default_factory=dict)
     extra: frozenset[str] = frozenset()
     wanted: frozenset[str] = frozenset()
+    fixed: tuple[str, str] = ("", "")
     failed: str = ""
 
     @property
     def clean(self) -> bool:
-        return not self.failed and not any(package.error for package in self.packages.values())
+        return not self.error
+
+    @property
+    def error(self) -> str:
+        """The first thing that the go command found wrong."""
+        return self.failed or next((package.error for package in self.packages.values() if package.error), "")
+
+
+KNOWN = ("GOMOD", "GOWORK", "GOENV", "GOROOT", "GOMODCACHE")
+"""What `go env` is asked for beside each listing."""
 
 
 def command(go: str, flags: Sequence[str], mains: Sequence[str]) -> list[str]:
@@ -93,26 +103,27 @@ def parse(code: int, out: bytes, err: bytes, known: Mapping[str, str], flags: Se
     """Read what the command printed.
 
     Args:
-        known: `go env` of GOMOD, GOWORK, GOENV, GOMODCACHE.
+        known: `go env` of KNOWN.
         flags: the build's flags, for the files that they name.
     """
     gomod, gowork = (
         "" if (path := known.get(name, "")) in (os.devnull, "off") else path for name in ("GOMOD", "GOWORK")
     )
+    fixed = (known.get("GOROOT", ""), known.get("GOMODCACHE", ""))
     own = modules.own(gomod, gowork)
     nearer = modules.decide(cwd, gomod, gowork)
     if code and not out.strip():
-        return Listing(extra=nearer | _extra(known, flags, cwd, own), failed=os.fsdecode(err).strip())
+        return Listing(extra=nearer | _extra(known, flags, cwd, own), fixed=fixed, failed=os.fsdecode(err).strip())
     packages: dict[str, Package] = {}
     homes: dict[str, str] = {}
     missing: list[str] = []
     for item in objects(os.fsdecode(out)):
         path = item["ImportPath"].split(" ")[0]  # with default.pgo: `m/p [m/cmd/x]`
         folder = item.get("Dir", "")
-        if item.get("Standard") or (folder and _below(folder, known.get("GOMODCACHE", ""))):
+        if item.get("Standard") or (folder and below(folder, known.get("GOMODCACHE", ""))):
             continue
         module = item.get("Module") or {}
-        if module.get("Dir") and not _below(module["Dir"], known.get("GOMODCACHE", "")):
+        if module.get("Dir") and not below(module["Dir"], known.get("GOMODCACHE", "")):
             homes[module["Path"]] = module["Dir"]
         if not folder:
             missing.append(path)
@@ -123,7 +134,7 @@ def parse(code: int, out: bytes, err: bytes, known: Mapping[str, str], flags: Se
         homes.setdefault(_module_path(packages, gomod), os.path.dirname(gomod))
     wanted = frozenset(found for path in missing if (found := _wanted(path, homes)))
     extra = nearer | _extra(known, flags, cwd, {*homes.values(), *own}) | _profiles(packages)
-    return Listing(packages, extra, wanted)
+    return Listing(packages, extra, wanted, fixed)
 
 
 def objects(text: str) -> Iterable[dict[str, Any]]:
@@ -162,7 +173,7 @@ def _module_path(packages: Mapping[str, Package], gomod: str) -> str:
     """The main module's path, by a package of it when the listing said nothing of the module."""
     home = os.path.dirname(gomod)
     for package in packages.values():
-        if package.folder and _below(package.folder, home):
+        if package.folder and below(package.folder, home):
             rest = os.path.relpath(package.folder, home).replace(os.sep, "/")
             return package.path if rest == "." else package.path.removesuffix("/" + rest)
     return ""
@@ -210,7 +221,7 @@ def _profiles(packages: Mapping[str, Package]) -> frozenset[str]:
     return frozenset(os.path.join(one.folder, "default.pgo") for one in packages.values() if one.name == "main")
 
 
-def _below(path: str, folder: str) -> bool:
+def below(path: str, folder: str) -> bool:
     return bool(folder) and (path == folder or path.startswith(folder.rstrip(os.sep) + os.sep))
 
 
@@ -224,78 +235,3 @@ def may_be_source(name: str) -> bool:
 def for_a_system(name: str) -> bool:
     """Does the name bind the file to a system or architecture, this one or another (go/build, goodOSArchFile)?"""
     return "_" in name and name.split(".", 1)[0].rpartition("_")[2] in _SYSTEMS
-
-
-def embedded_by(pattern: str, relative: str) -> str | None:
-    """What a `//go:embed` pattern matches in full: the path itself, or a folder above; None: it does not take it in.
-
-    A folder that matches is taken with all below it but names that begin with a dot or an underscore; `all:` takes
-    those too (package embed).
-
-    Args:
-        relative: to the package's folder, with slashes.
-    """
-    wanted = steps(pattern)
-    parts = relative.split("/")
-    if len(parts) < len(wanted) or not all(map(matches, wanted, parts)):
-        return None
-    below = parts[len(wanted) :]
-    if not pattern.startswith("all:") and any(part.startswith((".", "_")) for part in below):
-        return None
-    return "/".join(parts[: len(wanted)])
-
-
-def leads(patterns: Iterable[str], relative: str) -> bool:
-    """Could something in this folder be what a pattern matches?"""
-    parts = relative.split("/")
-    return any(len(parts) < len(wanted) and all(map(matches, wanted, parts)) for wanted in map(steps, patterns))
-
-
-def steps(pattern: str) -> list[str]:
-    """A `//go:embed` pattern as one pattern for each step down from the package's folder."""
-    rest = pattern.removeprefix("all:")
-    return [] if rest == "." else rest.split("/")
-
-
-def matches(step: str, name: str) -> bool:
-    """Does one step of a pattern match a name?"""
-    try:
-        return re.fullmatch(_glob(step), name) is not None
-    except re.error:  # `[z-a]`: to the go command it matches nothing
-        return False
-
-
-def embed_folders(patterns: Iterable[str], folder: str) -> frozenset[str]:
-    """The folders in which a new file could match: the fixed beginnings of the patterns."""
-    found = set()
-    for pattern in patterns:
-        fixed = []
-        for part in pattern.removeprefix("all:").split("/"):
-            if set(part) & set("*?[\\"):
-                break
-            fixed.append(part)
-        found.add(os.path.normpath(os.path.join(folder, *fixed)))
-    return frozenset(found)
-
-
-def _glob(pattern: str) -> str:
-    """path.Match of Go as a regular expression: `*` and `?` stop at a slash, `[^...]` negates, backslash escapes."""
-    out = []
-    at = 0
-    while at < len(pattern):
-        char = pattern[at]
-        at += 1
-        if char == "*":
-            out.append("[^/]*")
-        elif char == "?":
-            out.append("[^/]")
-        elif char == "[" and "]" in pattern[at + 1 :]:
-            end = pattern.index("]", at + 1)
-            out.append("[" + pattern[at:end].replace("[", "\\[") + "]")
-            at = end + 1
-        else:
-            if char == "\\" and at < len(pattern):
-                char = pattern[at]
-                at += 1
-            out.append(re.escape(char))
-    return "".join(out)

@@ -12,8 +12,8 @@ import os
 from collections.abc import Mapping
 
 from goreload_tasks.build.command import Plan
+from goreload_tasks.inputs.places import Inputs
 from goreload_tasks.inputs.snapshot import Entry, Stamp
-from goreload_tasks.inputs.verdict import Inputs
 from goreload_tasks.store import keep, recall
 
 FORM = 1

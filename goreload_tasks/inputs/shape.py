@@ -15,15 +15,14 @@ _IMPORT = re.compile(rb"import\b")
 _TEXT = re.compile(rb'"(?:[^"\\\n]|\\.)*"|`[^`]*`')
 _EMBED = re.compile(rb"^[ \t]*//go:embed[ \t]+([^\r\n]*)", re.MULTILINE)
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
+_CONSTRAINT = re.compile(rb"^//[ \t]*((?:go:build|\+build)[ \t][^\r\n]*)", re.MULTILINE)
 
 
-_CONSTRAINT = re.compile(rb"^//\s*(?:go:build|\+build)\b", re.MULTILINE)
-
-
-def constrained(source: bytes) -> bool:
-    """Does a build constraint stand before all code?"""
+def constraint(source: bytes) -> str:
+    """The build constraint that stands before all code, as `//go:build linux`; empty: there is none."""
     text = source.removeprefix(b"\xef\xbb\xbf")
-    return _CONSTRAINT.search(text[: _after_blank(text, 0)]) is not None
+    found = _CONSTRAINT.search(text[: _after_blank(text, 0)])
+    return f"//{found[1].decode(errors='replace').strip()}" if found else ""
 
 
 def shape(source: bytes) -> bytes:

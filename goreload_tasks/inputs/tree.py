@@ -6,6 +6,7 @@ import asyncio
 import errno
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,24 +16,14 @@ from goreload_tasks.app.process import Capture
 from goreload_tasks.build.command import Plan
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.inputs import memory
-from goreload_tasks.inputs.embeds import reach
-from goreload_tasks.inputs.golist import (
-    Listing,
-    command,
-    embed_folders,
-    embedded_by,
-    for_a_system,
-    leads,
-    may_be_source,
-    parse,
-)
+from goreload_tasks.inputs.golist import KNOWN, Listing, command, may_be_source, parse
 from goreload_tasks.inputs.headers import unseen
 from goreload_tasks.inputs.ignore import Ignore, Patterns, repository
-from goreload_tasks.inputs.modules import only_adds, sums, within
-from goreload_tasks.inputs.shape import constrained
+from goreload_tasks.inputs.modules import only_adds, sums
+from goreload_tasks.inputs.places import Inputs, Places, links
 from goreload_tasks.inputs.snapshot import ABSENT, COARSE_NS, Entry, Look, Snapshot, upwards
 from goreload_tasks.inputs.spelling import LOST_IN_JSON, spelled
-from goreload_tasks.inputs.verdict import Inputs, Verdict, explain
+from goreload_tasks.inputs.verdict import Verdict, explain
 from goreload_tasks.settings import Settings
 from goreload_tasks.settings.schema import Rule
 
@@ -42,10 +33,6 @@ Window = tuple[int, int]
 
 FEW = 100
 """Hints up to which only their paths are looked at; a larger batch may have lost some."""
-
-
-HEADER = 64 * 1024
-"""Bytes of a file within which a build constraint is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,26 +77,18 @@ class Tree:
         self._snapshot = Snapshot()
         self._appeared: tuple[str, ...] = ()  # inputs that a listing or a build may have missed
         self._came: tuple[str, ...] = ()  # names that called for a listing
-        self._links: dict[str, str] = {}  # what a symlinked input really is -> the input
-        self._above: frozenset[str] = frozenset()  # where inputs are or may come, and all folders above
         self._doubtful: frozenset[str] = frozenset()  # sources that a listing says of whether the build reads them
         self._entered: tuple[str, ...] = ()  # those of which it said so
         self._sums: dict[str, frozenset[tuple[str, ...]]] = {}  # what go.work.sum said
-        self._within: frozenset[str] = frozenset()  # where a go.mod would take packages out of their module
-        self._awaited: frozenset[str] = frozenset()  # where there must be something to build, and all folders above
+        self._places = Places(root, self.inputs, self._rules, self._ignore, {})
 
     def matters(self, paths: Sequence[str]) -> bool:
         """Could something at one of these paths matter? No paths: look everywhere."""
-        return not paths or any(path in self._above or self._matters(path) for path in paths)
-
-    def _matters(self, path: str) -> bool:
-        return path in self.inputs.files or path in self._links or self._may_come(path)
+        return not paths or any(map(self._places.matters, paths))
 
     def holds(self, folder: str) -> bool:
         """Are inputs in this folder itself, or may they come there?"""
-        inputs = self.inputs
-        places = inputs.packages | inputs.scanned | inputs.wanted
-        return folder in places or any(os.path.dirname(path) == folder for path in inputs.files)
+        return self._places.holds(folder)
 
     def look(self, window: Window, paths: Sequence[str] = ()) -> Finding:
         """Compare the inputs with what they were.
@@ -121,12 +100,12 @@ class Tree:
         files: Iterable[str] = inputs.files
         folders: Iterable[str] = self.folders
         if 0 < len(paths) <= FEW:
-            files = [known for path in paths if (known := self._links.get(path, path)) in inputs.files]
+            files = [known for path in paths if (known := self._places.links.get(path, path)) in inputs.files]
             folders = {os.path.dirname(path) for path in paths} & self.folders
-            if tops := tuple(os.path.join(path, "") for path in paths if path in self._above):
+            if tops := tuple(os.path.join(path, "") for path in paths if path in self._places.above):
                 # A folder went, came or is another: its files did so too, and nobody need have said so of each.
                 files += [path for path in inputs.files if path.startswith(tops)]
-                files += [path for real, path in self._links.items() if real.startswith(tops)]
+                files += [path for real, path in self._places.links.items() if real.startswith(tops)]
                 folders |= {folder for folder in self.folders if os.path.join(folder, "").startswith(tops)}
         found = self._edits(self._snapshot.look(files, folders))
         begun, ended = window
@@ -135,27 +114,30 @@ class Tree:
         appeared, self._appeared = self._appeared, ()
         entered, self._entered = self._entered, ()
         named = [os.path.join(folder, name) for folder, names in found.names.items() for name in names]
-        new = [path for path in named if path not in inputs.files and self._may_come(path)]
+        new = [path for path in named if path not in inputs.files and self._places.may_come(path)]
         touched = [*found.changed, *torn, *appeared]
-        rebuild = [path for path in touched if path in inputs.build]
+        rebuild = [path for path in touched if path in inputs.build and path not in inputs.read]
         # Whatever is called for begins after this: only what is written from now on is news to it.
         self._snapshot.take(path for path in new if not os.path.isdir(path))
-        doubtful = {path for path in (*new, *appeared) if path not in inputs.files and self._is_doubtful(path)}
+        doubtful = {path for path in (*new, *appeared) if path not in inputs.files and self._places.doubtful(path)}
         self._doubtful |= doubtful | (found.shapes & inputs.left_out)
         rebuild += entered
-        rebuild += [path for path in (*new, *appeared) if path not in doubtful and self._builds(path)]
+        built = {path for path in (*new, *appeared) if path not in doubtful and self._places.builds(path)}
         ruled = {path: inputs.read[path] for path in touched if path in inputs.read}
-        ruled |= {path: rule for path in new if (rule := self._selected(path))}
+        ruled |= {
+            path: rule for path in new if (of := self._places.selected(path)) and (rule := _counts(of, path in built))
+        }
+        rebuild += [path for path in dict.fromkeys((*new, *appeared)) if path in built and path not in ruled]
         self._came += tuple(new)
         relist = bool(new or appeared or found.replaced) or any(path not in inputs.read for path in found.shapes)
         relist |= any(path in inputs.rules or path in self.listing.extra for path in found.changed)
-        relist |= not self._above.isdisjoint(named)
+        relist |= not self._places.above.isdisjoint(named)
         relist |= any(self._leads_elsewhere(path) for path in (*found.changed, *found.touched))
         return self._finding(rebuild, ruled, relist)
 
     def _leads_elsewhere(self, path: str) -> bool:
         """Has a file become a symlink, or is it none any more, or one to another file?"""
-        before = next((real for real, known in self._links.items() if known == path), path)
+        before = next((real for real, known in self._places.links.items() if known == path), path)
         return before != (os.path.realpath(path) if os.path.islink(path) else path)
 
     def _edits(self, found: Look) -> Look:
@@ -193,87 +175,31 @@ class Tree:
         Raises:
             OSError: the go command cannot be started.
         """
-        await self.list(time.time_ns)
+        self.recall(time.time_ns())  # where the go command fails now, what it said last is still in force
+        await self._list(time.time_ns)
+        return await self.verdict(path)
+
+    async def verdict(self, path: str) -> Verdict:
+        """The verdict on a path, by the newest listing."""
         watch = self._settings.watch
         git = await repository(self._root, dict(os.environ), self._capture) if watch.gitignore else None
         ignore = Ignore(self._root, git, watch.ignore, "watch.ignore")
-        return explain(path, self._root, self.inputs, self.listing, ignore)
+        doubtful = not os.path.lexists(path) and self._places.doubtful(path)
+        comes = await self._would_be_built(path) if doubtful else True
+        return explain(path, self._root, self.inputs, self.listing, ignore, self._places, comes)
 
-    # What a name that came or went may mean.
-
-    def _may_come(self, path: str) -> bool:
-        return self._builds(path) or self._selected(path) is not None or self._scannable(path) or self._leads(path)
-
-    def _builds(self, path: str) -> bool:
-        """May it decide which files are in the build?"""
-        if self._ignore.by_setting(path):
-            return False
-        folder, name = os.path.split(path)
-        if name == "go.mod" and folder in self._within:
+    async def _would_be_built(self, path: str) -> bool:
+        """Would a source of this name be in the build, had it no constraint of its own? The go command says."""
+        plan = self._plan
+        if plan is None or plan.overlaid:
             return True
-        if folder in self.inputs.packages and may_be_source(name):
-            return not os.path.isdir(path)
-        return self._embedded(path) or self._is_awaited(path)
-
-    def _is_doubtful(self, path: str) -> bool:
-        """Is it a source that may be left out, as cgo is? Then the go command is asked before anything is built."""
-        folder, name = os.path.split(path)
-        if folder not in self.inputs.packages | self.inputs.wanted or not may_be_source(name) or self._embedded(path):
-            return False
-        if for_a_system(name) or not name.endswith(".go"):
-            return True
-        try:
-            with open(path, "rb", opener=_without_waiting) as file:
-                head = file.read(HEADER)
-                return not head or constrained(head) or b'"C"' in head  # empty: about to be written
-        except OSError:
-            return False
-
-    def _embedded(self, path: str) -> bool:
-        return any(
-            _embeddable(path, folder, top)
-            for folder, patterns in self.inputs.embeds
-            if path.startswith(folder + os.sep)
-            for pattern in patterns
-            if (top := embedded_by(pattern, os.path.relpath(path, folder).replace(os.sep, "/"))) is not None
-        )
-
-    def _leads(self, path: str) -> bool:
-        """Is it a folder in which something could be embedded?"""
-        return any(
-            path.startswith(folder + os.sep)
-            and leads(patterns, os.path.relpath(path, folder).replace(os.sep, "/"))
-            and os.path.isdir(path)
-            for folder, patterns in self.inputs.embeds
-        )
-
-    def _is_awaited(self, path: str) -> bool:
-        """Is it a folder that the build cannot do without, or above it, or a source in a missing package?"""
-        folder, name = os.path.split(path)
-        return path in self._awaited or (folder in self.inputs.wanted and may_be_source(name))
-
-    def _selected(self, path: str) -> Rule | None:
-        """The rule that selects a file in a folder that is looked into."""
-        if not self._rules or os.path.dirname(path) not in self.inputs.scanned or os.path.isdir(path):
-            return None
-        return None if self._ignore.ignored(path, False) else self._rule(path)
-
-    def _rule(self, path: str) -> Rule | None:
-        """The first rule that selects a file, by itself or by a folder above it, as in an ignore file."""
-        parts = os.path.relpath(path, self._root).split(os.sep)
-        for rule, patterns in self._rules:
-            for depth in range(len(parts), 0, -1):
-                if reason := patterns.match(os.sep.join(parts[:depth]), depth < len(parts)):
-                    if reason.ignored:
-                        return rule
-                    break
-        return None
-
-    def _scannable(self, path: str) -> bool:
-        """Is it a folder, new or gone, in which selected files may be?"""
-        if not self._rules or os.path.dirname(path) not in self.inputs.scanned:
-            return False
-        return path in self.inputs.scanned or (os.path.isdir(path) and not self._ignore.ignored(path, True))
+        folder = os.path.dirname(path)
+        name = next((one.name for one in self.listing.packages.values() if one.folder == folder), "")
+        with tempfile.TemporaryDirectory() as scratch:
+            overlay = _overlay(path, f"package {name}\n" if path.endswith(".go") else "", scratch)
+            argv = command(plan.go, [*plan.flags, f"-overlay={overlay}"], [plan.package])
+            said = parse(*await self._unkilled(argv, plan), {}, (), plan.cwd)
+        return any(path in package.files for package in said.packages.values())
 
     def _short(self, path: str) -> str:
         short = os.path.relpath(path, self._root)
@@ -296,25 +222,26 @@ class Tree:
         self.inputs, before = found
         entries = self._snapshot.prime(self.inputs.files, before)
         self._appeared += self._snapshot.adopt(entries, since)
-        self._settle_places()
+        self._settle({})
         return not any(_differs(path, entry, before.get(path, ABSENT)) for path, entry in entries.items()) and not any(
-            path not in entries and path not in self._above and self._may_come(path)
+            path not in entries and path not in self._places.above and self._places.may_come(path)
             for folder in self.folders
             for name in self._snapshot.names(folder)
             for path in (os.path.join(folder, name),)
         )
 
-    def _settle_places(self) -> None:
-        """Where to watch, and which folders above would take an input with them."""
-        tops = {top for folder, patterns in self.inputs.embeds for top in embed_folders(patterns, folder)}
-        homes = {os.path.dirname(path) for path in self.inputs.build if os.path.basename(path) == "go.mod"}
-        self._within = within(self.inputs.packages, homes)
-        places = {self._root, *_places(self.inputs, tops), *map(os.path.dirname, self._links), *self._within}
-        self.folders = frozenset(filter(None, map(_nearest, places)))
-        self._above = upwards(places)
-        self._awaited = upwards({*self.inputs.wanted, *tops})
+    def _settle(self, linked: Mapping[str, str]) -> None:
+        self._places = Places(self._root, self.inputs, self._rules, self._ignore, linked)
+        self.folders = self._places.folders
 
     async def list(self, since: Callable[[], int]) -> None:
+        """Find out anew, and keep it for the next start. Arguments and errors as of `_list`."""
+        await self._list(since)
+        if self._plan and self._memory and self.listing.clean:
+            known = {path: entry for path, entry in self._snapshot.entries.items() if path in self.inputs.files}
+            await asyncio.to_thread(memory.save, self._memory, memory.key(self._plan), self.inputs, known)
+
+    async def _list(self, since: Callable[[], int]) -> None:
         """Find out anew. What the go command said last stays in force beside the new until it finds nothing wrong.
 
         Args:
@@ -331,7 +258,7 @@ class Tree:
         except OSError:
             self._came = came + self._came
             self._doubtful |= doubtful
-            self._settle_places()  # what is missing may come back in a folder that is not watched yet
+            self._settle(self._places.links)  # what is missing may come back in a folder that is not watched yet
             raise
         headers = await asyncio.to_thread(unseen, listing)
         strange = frozenset[str]().union(*headers.values())
@@ -344,7 +271,7 @@ class Tree:
         inputs = Inputs(
             (inputs.build | strange) - taken,
             inputs.left_out - taken,
-            {path: rule for path, rule in read.items() if path not in inputs.build},
+            {path: rule for path, of in read.items() if (rule := _counts(of, path in inputs.build))},
             rules,
             inputs.packages,
             inputs.embeds,
@@ -352,10 +279,10 @@ class Tree:
             scanned,
         )
         entries = await asyncio.to_thread(self._snapshot.prime, inputs.files)
-        self._links = await asyncio.to_thread(_links, inputs.files)
+        linked = await asyncio.to_thread(links, inputs.files)
         self.listing, self.headers = listing, headers
         self.inputs = inputs
-        self._settle_places()
+        self._settle(linked)
         appeared = self._snapshot.adopt(entries, since())
         # What was moved here with its folder is new, however old it is.
         below = tuple(os.path.join(path, "") for path in came)
@@ -368,18 +295,14 @@ class Tree:
         in_build = (path for path in sorted(doubtful) if path in inputs.build or not listing.clean)
         self._entered += tuple(in_build)
         self._appeared += (*found, *news, *self._unlisted(before))
-        if self._plan and self._memory and listing.clean:
-            known = {path: entry for path, entry in self._snapshot.entries.items() if path in inputs.files}
-            await asyncio.to_thread(memory.save, self._memory, memory.key(self._plan), inputs, known)
 
     async def _listed(self) -> tuple[Listing, Inputs]:
         plan, before = self._plan, self.inputs
         if plan is None:
             return Listing(), Inputs()
-        names = ("GOMOD", "GOWORK", "GOENV", "GOMODCACHE")
         (code, out, err), (_, known, _) = await asyncio.gather(
             self._unkilled(command(plan.go, plan.flags, [plan.package]), plan),
-            self._unkilled([plan.go, "env", "-json", *names], plan),
+            self._unkilled([plan.go, "env", "-json", *KNOWN], plan),
         )
         listing = parse(code, out, err, json.loads(known or b"{}"), plan.flags, plan.cwd)
         if LOST_IN_JSON in out + known:
@@ -413,7 +336,7 @@ class Tree:
 
         def scan() -> tuple[dict[str, Rule], frozenset[str]]:
             walked = dict(ignore.walk())
-            files = {file: rule for found in walked.values() for file in found if (rule := self._rule(file))}
+            files = {file: rule for found in walked.values() for file in found if (rule := self._places.rule(file))}
             return files, frozenset(walked)
 
         files, folders = await asyncio.to_thread(scan)
@@ -433,7 +356,17 @@ class Tree:
             for name in self._snapshot.names(folder)
             if before or may_be_source(name)
         )
-        return tuple(path for path in found if path not in known and self._may_come(path))
+        return tuple(path for path in found if path not in known and self._places.may_come(path))
+
+
+def _overlay(path: str, text: str, scratch: str) -> str:
+    """Write an overlay in which a file is there; returns its path."""
+    source, overlay = os.path.join(scratch, "source"), os.path.join(scratch, "overlay.json")
+    with open(source, "w", encoding="utf-8") as file:
+        file.write(text)
+    with open(overlay, "w", encoding="utf-8") as file:
+        json.dump({"Replace": {path: source}}, file)
+    return overlay
 
 
 _ENV = Rule("env_files", then="restart")
@@ -460,62 +393,15 @@ def _rules(settings: Settings, alone: bool) -> list[tuple[Rule, Patterns]]:
     return found
 
 
+def _counts(rule: Rule, built: bool) -> Rule | None:
+    """What a rule means for a file that it selects: where the build reads the file too, that follows its command."""
+    if not built:
+        return rule
+    return replace(rule, then="rebuild") if rule.command else None
+
+
 def _differs(path: str, now: Entry, before: Entry) -> bool:
     """May a file that is another now put other files into the build?"""
     if path.endswith(".go"):
         return now.shape != before.shape
     return os.path.basename(path) in ("go.mod", "go.work", "modules.txt") and now.digest != before.digest
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    """Open a file that may be a FIFO: one that nobody writes to is empty."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
-def _links(files: Iterable[str]) -> dict[str, str]:
-    """The inputs that are symlinks, by what they lead to."""
-    return {os.path.realpath(path): path for path in files if os.path.islink(path)}
-
-
-def _places(inputs: Inputs, tops: Iterable[str]) -> Iterable[str]:
-    """The folders in which inputs are or may come, there or not.
-
-    Args:
-        tops: those that `//go:embed` patterns name.
-    """
-    yield from inputs.packages | inputs.scanned | inputs.wanted
-    yield from map(os.path.dirname, inputs.files)
-    yield from map(os.path.dirname, inputs.packages)  # a package that goes, or comes back
-    yield from tops
-    for folder, patterns in inputs.embeds:
-        for pattern in patterns:
-            yield from reach(folder, pattern)
-
-
-def _nearest(folder: str) -> str:
-    """The folder, or the nearest one above it that is there."""
-    while folder and not os.path.isdir(folder):
-        parent = os.path.dirname(folder)
-        if parent == folder:
-            return ""
-        folder = parent
-    return folder
-
-
-def _embeddable(path: str, package: str, top: str) -> bool:
-    """May it be embedded, or break the build? Below a folder that is embedded, another module and a symlink are not.
-
-    Args:
-        top: what the pattern matches in full, relative to the package; where that cannot be embedded, go fails.
-    """
-    first = os.path.normpath(os.path.join(package, top))
-    if path == first:
-        return True
-    folder = os.path.dirname(path)
-    if os.path.basename(path) == "go.mod":  # it comes, or goes and lets its folder in
-        folder = os.path.dirname(folder)
-    while folder.startswith(package + os.sep) and len(folder) >= len(first):
-        if os.path.exists(os.path.join(folder, "go.mod")):
-            return False
-        folder = os.path.dirname(folder)
-    return not os.path.lexists(path) or (os.path.exists(path) and not os.path.islink(path))

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import re
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
-from goreload_tasks.inputs.golist import Listing, Package, may_be_source
+from goreload_tasks.inputs.golist import Listing, Package, below, for_a_system, may_be_source
+from goreload_tasks.inputs.headers import contents
 from goreload_tasks.inputs.ignore import Ignore, Reason
+from goreload_tasks.inputs.places import Inputs, Places
+from goreload_tasks.inputs.shape import constraint as constraint_in
 from goreload_tasks.settings.schema import Rule
 
-_CONSTRAINT = re.compile(rb"^//\s*(go:build .*|\+build .*)$", re.MULTILINE)
+Call = Literal["rebuild", "restart", "refresh", "nothing"]
 
 _EXTRA = {
     "go.mod": "it decides which modules are in the build",
@@ -26,28 +27,7 @@ _EXTRA = {
 }
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """The inputs by what their change means, and where new ones can appear.
-
-    build: the content decides the binary. left_out: in a package's folder, but not in the build; the shape may bring
-    it in. read: what `rules` and `watch.include` select and env files, each with its rule. rules: ignore files.
-    packages: folders of packages. embeds: folder and patterns of packages that embed. scanned: folders in which any
-    new file may be one that `watch.include` selects.
-    """
-
-    build: frozenset[str] = frozenset()
-    left_out: frozenset[str] = frozenset()
-    read: Mapping[str, Rule] = field(default_factory=dict)
-    rules: frozenset[str] = frozenset()
-    packages: frozenset[str] = frozenset()
-    embeds: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    wanted: frozenset[str] = frozenset()
-    scanned: frozenset[str] = frozenset()
-
-    @functools.cached_property
-    def files(self) -> frozenset[str]:
-        return self.build | self.left_out | self.read.keys() | self.rules
+_SETTINGS = ("tasks.py", "invoke.yaml", "invoke.yml", "invoke.json", "invoke.py", ".air.toml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,32 +35,48 @@ class Verdict:
     """What a change of a path calls for, and the reasons, the deciding one first."""
 
     path: str
-    calls_for: Literal["rebuild", "restart", "refresh", "nothing"]
+    calls_for: Call
     reasons: tuple[str, ...]
 
 
-def explain(path: str, root: str, inputs: Inputs, listing: Listing, ignore: Ignore) -> Verdict:
+def explain(
+    path: str, root: str, inputs: Inputs, listing: Listing, ignore: Ignore, places: Places, comes: bool = True
+) -> Verdict:
     """The verdict on any path, there or not.
 
     Args:
         path: absolute.
         listing: what the go command said last; empty where there is no Go program.
         ignore: with git's files, where they count.
+        comes: a source that is not there would be in the build, as the go command says of its name.
     """
     is_dir = os.path.isdir(path)
     by = ignore.reason(path, is_dir)
-    if ignore.by_setting(path) and by:
-        return Verdict(path, "nothing", (_line(by, root),))
+    ignored = (_line(by, root),) if by and by.ignored else ()
+    if ignored and ignore.by_setting(path):
+        return Verdict(path, "nothing", ignored)
     if path in inputs.build:
-        also = (f"{_line(by, root)}; the build reads it all the same",) if by and by.ignored else ()
-        return Verdict(path, "rebuild", (*_in_build(path, listing), *also))
+        also = tuple(f"{line}; the build reads it all the same" for line in ignored)
+        first = tuple(
+            f"{rule.name} selects it: `{rule.command}` runs first" for rule in [inputs.read.get(path)] if rule
+        )
+        return Verdict(path, "rebuild", (*_in_build(path, listing), *also, *first))
     if path in inputs.read:
         rule = inputs.read[path]
-        first = f"`{rule.command}` runs first" if rule.command else ""
-        return Verdict(path, rule.then, tuple(filter(None, (f"{rule.name} selects it", first))))
+        first = (f"`{rule.command}` runs first",) if rule.command else ()
+        return Verdict(path, rule.then, (f"{rule.name} selects it", *first))
+    if path in places.links:
+        link = explain(places.links[path], root, inputs, listing, ignore, places)
+        return Verdict(path, link.calls_for, (f"{_short(link.path, root)} is a link to it", *link.reasons))
     if is_dir:
-        return Verdict(path, "nothing", (_folder(path, inputs, listing, by, root),))
-    return Verdict(path, *_left_out(path, root, inputs, listing, by))
+        return Verdict(path, *_folder(path, inputs, listing, ignored))
+    if not os.path.lexists(path):
+        calls_for, reasons = _absent(path, root, inputs, listing, ignore, places, comes) or (
+            "nothing",
+            _nothing(path, root, inputs, listing, ignored),
+        )
+        return Verdict(path, calls_for, (f"it is not there; if it comes: {reasons[0]}", *reasons[1:]))
+    return Verdict(path, "nothing", _nothing(path, root, inputs, listing, ignored))
 
 
 def _in_build(path: str, listing: Listing) -> tuple[str, ...]:
@@ -120,57 +116,122 @@ def chain(package: Package, listing: Listing) -> tuple[str, ...]:
     return (package.path,)
 
 
-def _left_out(
-    path: str, root: str, inputs: Inputs, listing: Listing, by: Reason | None
-) -> tuple[Literal["rebuild", "nothing"], tuple[str, ...]]:
-    folder, name = os.path.split(path)
-    here = next((package for package in listing.packages.values() if package.folder == folder), None)
-    missing = () if os.path.lexists(path) else ("it is not there",)
-    if path in inputs.left_out:
-        return "nothing", (constraint(path, name), "a change of its constraint would be noticed")
-    if name.endswith("_test.go"):
-        return "nothing", ("a test: `go test` reads it, `go build` does not", *missing)
-    if name.endswith(".go") and name.startswith(("_", ".")):
-        return "nothing", ("the go command passes over names that begin with `_` or `.`", *missing)
-    if by and by.ignored:
-        return "nothing", (_line(by, root), *missing)
-    if here and may_be_source(name):
-        return "rebuild", (*missing, f"a new source in package {here.path}: the go command is asked what it is")
-    if folder in listing.wanted and may_be_source(name):
-        return "rebuild", (*missing, "a package that the build misses would be in this folder")
+def _absent(
+    path: str, root: str, inputs: Inputs, listing: Listing, ignore: Ignore, places: Places, comes: bool
+) -> tuple[Call, tuple[str, ...]] | None:
+    """What a file that is not there would be; None: nothing of ours."""
+    if places.builds(path):
+        folder, name = os.path.split(path)
+        if found := places.embedder(path):
+            return "rebuild", (f"`//go:embed {found[1]}` of {_package(found[0], listing)} takes it in",)
+        if name == "go.mod":
+            return "rebuild", (f"it takes {_short(folder, root)} out of its module",)
+        if folder not in inputs.packages:
+            return "rebuild", ("the build misses a package or an embedded file there",)
+        if not comes:
+            return "nothing", (constraint(path, name),)
+        return "rebuild", (f"a new source in {_package(folder, listing)}, unless a constraint in it keeps it out",)
+    anchor = os.path.dirname(path)
+    while not os.path.isdir(anchor):
+        anchor = os.path.dirname(anchor)
+    if anchor in inputs.scanned and not ignore.ignored(path, False) and (rule := places.rule(path)):
+        return rule.then, _selected(rule)
+    return None
+
+
+def _selected(rule: Rule) -> tuple[str, ...]:
+    first = (f"`{rule.command}` runs first",) if rule.command else ()
+    return (f"{rule.name} selects it", *first)
+
+
+def _package(folder: str, listing: Listing) -> str:
+    found = next((package.path for package in listing.packages.values() if package.folder == folder), folder)
+    return f"package {found}"
+
+
+def _nothing(path: str, root: str, inputs: Inputs, listing: Listing, ignored: tuple[str, ...]) -> tuple[str, ...]:
+    """Why nothing happens."""
+    name = os.path.basename(path)
     parts = os.path.relpath(path, root).split(os.sep)
-    if "testdata" in parts:
-        return "nothing", ("the go command passes over folders named testdata", *missing)
+    said = _said(path)
+    if path in inputs.left_out:
+        return constraint(path, name), "a change of its constraint would be noticed"
+    if path in inputs.rules:
+        return ("it decides what is ignored: the files that rules select are found anew at once",)
+    if name.endswith("_test.go"):
+        return ("a test: `go test` reads it, `go build` does not",)
+    if name.endswith(".go") and name.startswith(("_", ".")):
+        return ("the go command passes over names that begin with `_` or `.`",)
+    if ignored:
+        return ignored
+    if below(path, listing.fixed[0]):
+        return ("it is part of Go itself, which is taken as it is",)
+    if below(path, listing.fixed[1]):
+        return ("it is a downloaded module, which is taken as it is; go.mod says which; `replace` it to edit a copy",)
+    if parts[0] == "..":
+        return (f"it is outside {root}, and nothing that is built is there",)
     if may_be_source(name):
-        why = f"nothing that is built imports the package in {os.path.relpath(folder, root)}"
-        return "nothing", (f"it is outside {root}" if parts[0] == ".." else why, *missing)
-    if name.endswith(".go~") or not name.endswith(".go"):
-        return "nothing", ("no source of the build, not embedded, and `watch.include` does not select it", *missing)
-    return "nothing", ("it is not in the build", *missing)
+        where = "." if len(parts) == 1 else os.sep.join(parts[:-1])
+        why = f"nothing that is built imports the package in {where}"
+        if "testdata" in parts:
+            why = "the go command passes over folders named testdata"
+        unseen = (f"the go command may not see all: {listing.error.splitlines()[0]}",) if listing.error else ()
+        return (why, *((f"and its constraint `{said}` may keep it out anyway",) if said else ()), *unseen)
+    if len(parts) == 1 and name in _SETTINGS:
+        return ("`dev` reads it when it starts: start it again after a change",)
+    return ("no source of the build, not embedded, and no rule and no `watch.include` selects it",)
+
+
+def _said(path: str) -> str:
+    """The constraint in a source."""
+    return constraint_in(contents(path)) if path.endswith(".go") and os.path.isfile(path) else ""
 
 
 def constraint(path: str, name: str) -> str:
-    try:
-        with open(path, "rb") as file:
-            found = _CONSTRAINT.search(file.read(64 * 1024))
-    except OSError:
-        found = None
-    if found:
-        return f"left out of this build by its constraint `//{found[1].decode(errors='replace').strip()}`"
-    return f"left out of this build by its name ({name}): it is for another system or architecture"
+    """Why a source of a package is left out of the build."""
+    said = _said(path)
+    causes = [f"its constraint `{said}`"] if said else []
+    causes += [f"its name ({name}): it is for another system or architecture"] if for_a_system(name) else []
+    if causes:
+        return f"left out of this build by {' or '.join(causes)}"
+    if not path.endswith(".go"):
+        return "left out of this build: only cgo would use it"
+    if b'"C"' in (contents(path) if os.path.isfile(path) else b""):
+        return "left out of this build: it uses cgo, which is off"
+    return "left out of this build: the go command cannot use it as it is"
 
 
-def _folder(path: str, inputs: Inputs, listing: Listing, by: Reason | None, root: str) -> str:
+def _folder(path: str, inputs: Inputs, listing: Listing, ignored: tuple[str, ...]) -> tuple[Call, tuple[str, ...]]:
+    """What would happen were the folder to go."""
+    also = tuple(f"{line}; the build reads it all the same" for line in ignored)
     package = next((one for one in listing.packages.values() if one.folder == path), None)
     if package:
-        return f"a folder; it holds package {package.path}, of the build: its files matter"
-    if by and by.ignored:
-        return _line(by, root)
-    return "a folder; new files in it are looked at" if path in inputs.scanned else "a folder with nothing of the build"
+        return "rebuild", (f"a folder; it holds package {package.path} of the build: its files matter", *also)
+    count = sum(below(file, path) and os.path.exists(file) for file in inputs.build)
+    if count:
+        return "rebuild", (f"a folder; {_files(count)} in the build", *also)
+    if ignored:
+        return "nothing", ignored
+    called = [rule.then for file, rule in inputs.read.items() if below(file, path)]
+    for then in ("rebuild", "restart", "refresh"):
+        if then in called:
+            return then, (f"a folder; rules or `watch.include` select {_files(len(called))} in it",)
+    return "nothing", (
+        "a folder with nothing of the build" + "; new files in it are looked at" * (path in inputs.scanned),
+    )
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
+
+
+def _short(path: str, root: str) -> str:
+    """As a person reads it: relative to the project where that is shorter."""
+    return min(os.path.relpath(path, root), path, key=len)
 
 
 def _line(reason: Reason, root: str) -> str:
-    source = os.path.relpath(reason.source, root) if os.path.isabs(reason.source) else reason.source
+    source = _short(reason.source, root) if os.path.isabs(reason.source) else reason.source
     place = "a default of this tool" if source == "default" else f"{source}, line {reason.line}"
     return f"ignored by `{reason.text}` ({place})"
 
@@ -185,5 +246,6 @@ _SHOWN: Mapping[str, str] = {
 
 def sentence(verdict: Verdict, root: str) -> str:
     """The verdict as a person reads it."""
-    short = os.path.relpath(verdict.path, root)
-    return "\n".join([f"{short}: {_SHOWN[verdict.calls_for]}", *(f"  {reason}" for reason in verdict.reasons)])
+    return "\n".join(
+        [f"{_short(verdict.path, root)}: {_SHOWN[verdict.calls_for]}", *(f"  {reason}" for reason in verdict.reasons)]
+    )

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goreload_tasks.inputs.golist import embedded_by, may_be_source
+from goreload_tasks.inputs.embed import embedded_by
+from goreload_tasks.inputs.golist import may_be_source
 from goreload_tasks.inputs.shape import shape
 
 BASE = (

@@ -19,7 +19,7 @@ from goreload_tasks.app.process import capture
 from goreload_tasks.build.command import Plan
 from goreload_tasks.inputs.tree import Finding, Tree
 from goreload_tasks.settings import Settings
-from goreload_tasks.settings.schema import Watch
+from goreload_tasks.settings.schema import Rule, Watch
 from tests.driver import write
 
 GO = {
@@ -559,6 +559,28 @@ def test_new_source_of_cgo_is_asked_about_too(tmp_path: Path) -> None:
     write(root, {"a/y.s": ""})
     assert (go.look().verdict, listed(go).verdict) == (None, "rebuild")
     assert go.would_compile()
+
+
+def test_command_of_a_rule_goes_before_the_build_of_what_is_in_it_too(tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    write(root, GO)
+    rules = tuple(Rule(name, (f"*.{name}",), run="true", then="nothing") for name in ("txt", "go"))
+    settings = Settings(rules=(*rules, Rule("html", ("*.html",), then="nothing")))
+    tree = Tree(str(root), settings, capture, Plan("go", str(root), ".", (), (), {**os.environ, "GOFLAGS": ""}))
+    asyncio.run(tree.list(time.time_ns))
+    tree.look((0, 1))
+
+    def look(name: str, text: str) -> tuple[str | None, list[tuple[str, str]]]:
+        write(root, {name: text})
+        found = tree.look((0, 1))
+        return found.verdict, [(rule.name, rule.then) for rule in found.rules]
+
+    assert look("a/b/one.txt", "edited") == (None, [("rule txt", "rebuild")])
+    assert look("a/notes.txt", "edited") == (None, [("rule txt", "nothing")])
+    assert look("a/a.go", "package a\n") == (None, [("rule go", "rebuild")])
+    assert look("a/new.go", "package a\n") == (None, [("rule go", "rebuild")])
+    assert look("a/b/pages/a.html", "edited") == ("rebuild", [])
+    assert look("a/b/pages/new.html", "new") == ("rebuild", [])
 
 
 def test_folder_of_selected_files_moved_in_calls_for_what_they_call_for(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from goreload_tasks.build.direct.recipe import Compile, Link
-from goreload_tasks.inputs.golist import embedded_by, leads, may_be_source
+from goreload_tasks.inputs.embed import embedded_by, leads
+from goreload_tasks.inputs.golist import may_be_source
 
 WORTH = 1.0
 """Seconds that positions mode must save, else it is not worth a remark."""

@@ -15,7 +15,7 @@ from goreload_tasks.build.direct.disk import Disk
 from goreload_tasks.build.direct.ground import DeclinedError, Ground, Sight, importers, still
 from goreload_tasks.build.direct.recipe import Link, Script, UnreadableError, read
 from goreload_tasks.inputs import golist
-from goreload_tasks.inputs.embeds import reach
+from goreload_tasks.inputs.embed import reached
 from goreload_tasks.inputs.golist import Listing
 from goreload_tasks.inputs.modules import within
 from goreload_tasks.inputs.spelling import LOST_IN_JSON
@@ -144,7 +144,7 @@ def _places(listing: Listing) -> tuple[frozenset[str], frozenset[str]]:
     packages = listing.packages.values()
     files = listing.extra.union(*(one.files | one.left_out for one in packages))
     folders = {one.folder for one in packages}
-    embedding = {folder for one in packages for pattern in one.embeds for folder in reach(one.folder, pattern)}
+    embedding = {folder for one in packages for pattern in one.embeds for folder in reached(one.folder, pattern)}
     return files, frozenset(folders | embedding | _within(listing))
 
 
