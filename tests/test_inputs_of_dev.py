@@ -378,3 +378,15 @@ def test_source_that_becomes_a_symlink_is_watched_where_it_leads_from_then_on(pr
         assert get(url) == f"{name} first"
         write(elsewhere, {name: answer(f"{name} second")})
         assert get(url) == f"{name} second"
+
+
+def test_project_that_is_entered_through_a_link_is_the_same_project(project: Path, driver: Driver) -> None:
+    server(project)
+    link = project.parent / "link"
+    link.symlink_to(project)
+    env = {"PWD": str(link)}  # as a shell says that went there
+    assert "main.go: a change rebuilds" in driver.run(link, "why", "main.go", env=env).stdout
+    dev = driver.start(link, "dev", env=env)
+    dev.url()
+    write(link, {"answer.go": answer("two")})
+    assert " answer.go -> built" in dev.line("answer.go").string

@@ -260,13 +260,16 @@ async def spawn(
 async def _start(
     argv: Sequence[str], cwd: str, env: Mapping[str, str], out: int, err: int, stdin: int = subprocess.DEVNULL
 ) -> tuple[asyncio.subprocess.Process, str]:
-    """Start a child that leads a session and has a mark of its own."""
+    """Start a child that leads a session and has a mark of its own.
+
+    A program that is told of another way to its folder (PWD, when a person came through a link) names files by that.
+    """
     mark = strays.new_mark()
     with strays.starting():
         process = await asyncio.create_subprocess_exec(
             *argv,
             cwd=cwd,
-            env={**env, strays.MARK: mark},
+            env={**env, "PWD": cwd, strays.MARK: mark},
             stdin=stdin,
             stdout=out,
             stderr=err,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,8 @@ Panics, pprof and runtime.Caller read their names and lines from pclntab, which 
 LEAN = "-gcflags=all=-dwarf=false"
 """No DWARF in the archives either, so that the linker reads less of each: a fifth off every link. It costs one rebuild
 of everything, the standard library too, so it is used once that has been done at rest."""
+NAMING = ("modfile", "overlay", "pgo")
+"""Flags whose value is a file that decides on the build."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,17 @@ class Plan:
     @property
     def overlaid(self) -> bool:
         """Does a flag of the person's name an overlay? There can be but one."""
-        return any(flag.lstrip("-").startswith("overlay=") for flag in self.flags)
+        return bool(value(self.flags, "overlay"))
+
+
+def value(flags: Sequence[str], name: str) -> str:
+    """What a flag is set to, as one word or as two, the last time; empty: it is not there."""
+    found = ""
+    for flag, after in itertools.zip_longest(flags, flags[1:], fillvalue=""):
+        key, equals, said = flag.lstrip("-").partition("=")
+        if flag.startswith("-") and key == name:
+            found = said if equals else after
+    return found
 
 
 def flags(
@@ -56,7 +69,8 @@ def flags(
 
     Args:
         line_tags: `--tags` as given.
-        goflags: the words of GOFLAGS; its tags join ours, which would otherwise replace them.
+        goflags: the words of GOFLAGS; its tags and -ldflags join ours, which would otherwise replace them, and the
+            files that it names are in our flags too, so that all know of them.
         dev: built for `dev`, where the fast build is the default.
 
     Raises:
@@ -70,13 +84,18 @@ def flags(
     check(settings.build.tags, sources.get("build.tags", "build.tags"))
     check(environment.tags, f"environments.{settings.environment}.tags")
     check(split(line_tags), "--tags")
-    tags = compose(_extract(goflags)[1], settings.build.tags, flag_tags, environment.tags, split(line_tags))
+    others, go_tags, go_ld = _extract(goflags)
+    named = [f"-{name}={said}" for name in NAMING if (said := value(others, name))]
+    words = [*named, *(word for word in others if word.startswith("-ldflags=")), *words]
+    tags = compose(go_tags, settings.build.tags, flag_tags, environment.tags, split(line_tags))
     fast = is_fast(service, dev)
     if fast and not any(word.startswith(("-buildvcs", "--buildvcs")) for word in words):
         words.insert(0, "-buildvcs=false")
     # The last one wins in the linker, so what a person says comes after what is fast.
     linker = " ".join(
-        part for part in (FAST_LDFLAGS if fast else "", settings.build.ldflags, *flag_ld, environment.ldflags) if part
+        part
+        for part in (FAST_LDFLAGS if fast else "", *go_ld, settings.build.ldflags, *flag_ld, environment.ldflags)
+        if part
     )
     if tags:
         words.append(f"-tags={','.join(tags)}")

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from goreload_tasks.build.command import value
 from goreload_tasks.inputs import modules
 
 _FILES = (
@@ -71,6 +72,7 @@ class Listing:
     extra: files that decide the build and that `go list` never names; they need not exist.
     wanted: folders in which a package that is missing now could appear.
     fixed: the folders of Go itself and of downloaded modules, in which nobody edits.
+    cflags: what cgo hands to the C compiler for every package.
     failed: the go command said nothing but this.
     """
 
@@ -78,6 +80,7 @@ class Listing:
     extra: frozenset[str] = frozenset()
     wanted: frozenset[str] = frozenset()
     fixed: tuple[str, str] = ("", "")
+    cflags: str = ""
     failed: str = ""
 
     @property
@@ -90,7 +93,8 @@ class Listing:
         return self.failed or next((package.error for package in self.packages.values() if package.error), "")
 
 
-KNOWN = ("GOMOD", "GOWORK", "GOENV", "GOROOT", "GOMODCACHE")
+_CFLAGS = ("CGO_CFLAGS", "CGO_CPPFLAGS", "CGO_CXXFLAGS")
+KNOWN = ("GOMOD", "GOWORK", "GOENV", "GOROOT", "GOMODCACHE", *_CFLAGS)
 """What `go env` is asked for beside each listing."""
 
 
@@ -110,7 +114,7 @@ def parse(code: int, out: bytes, err: bytes, known: Mapping[str, str], flags: Se
         "" if (path := known.get(name, "")) in (os.devnull, "off") else path for name in ("GOMOD", "GOWORK")
     )
     fixed = (known.get("GOROOT", ""), known.get("GOMODCACHE", ""))
-    own = modules.own(gomod, gowork)
+    own = modules.own(gomod, gowork, _named("modfile", flags, cwd))
     nearer = modules.decide(cwd, gomod, gowork)
     if code and not out.strip():
         return Listing(extra=nearer | _extra(known, flags, cwd, own), fixed=fixed, failed=os.fsdecode(err).strip())
@@ -134,7 +138,8 @@ def parse(code: int, out: bytes, err: bytes, known: Mapping[str, str], flags: Se
         homes.setdefault(_module_path(packages, gomod), os.path.dirname(gomod))
     wanted = frozenset(found for path in missing if (found := _wanted(path, homes)))
     extra = nearer | _extra(known, flags, cwd, {*homes.values(), *own}) | _profiles(packages)
-    return Listing(packages, extra, wanted, fixed)
+    cflags = " ".join(known.get(name, "") for name in _CFLAGS)
+    return Listing(packages, extra, wanted, fixed, cflags)
 
 
 def objects(text: str) -> Iterable[dict[str, Any]]:
@@ -199,12 +204,19 @@ def _extra(known: Mapping[str, str], flags: Sequence[str], cwd: str, modules: It
         extra |= {known["GOWORK"], *(os.path.join(os.path.dirname(known["GOWORK"]), name) for name in beside)}
     if known.get("GOENV") not in (None, "", "off"):
         extra.add(known["GOENV"])
-    for flag in flags:
-        name, _, value = flag.lstrip("-").partition("=")
-        if name in ("modfile", "overlay", "pgo") and value not in ("", "auto", "off"):
-            path = os.path.join(cwd, value)
-            extra |= {path, *(_overlaid(path, cwd) if name == "overlay" else ())}
+    if modfile := _named("modfile", flags, cwd):
+        extra |= {modfile, modfile.removesuffix(".mod") + ".sum"}
+    if overlay := _named("overlay", flags, cwd):
+        extra |= {overlay, *_overlaid(overlay, cwd)}
+    if pgo := _named("pgo", flags, cwd):
+        extra.add(pgo)
     return frozenset(extra)
+
+
+def _named(name: str, flags: Sequence[str], cwd: str) -> str:
+    """The file that a flag names; empty: none."""
+    said = value(flags, name)
+    return "" if said in ("", "auto", "off") else os.path.normpath(os.path.join(cwd, said))
 
 
 def _overlaid(path: str, cwd: str) -> Iterable[str]:

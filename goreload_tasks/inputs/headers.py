@@ -16,9 +16,9 @@ from collections.abc import Iterable, Mapping
 
 from goreload_tasks.inputs.golist import Listing
 
-_INCLUDE = re.compile(rb'^[ \t]*(?://)?[ \t]*#[ \t]*include[ \t]*"([^"\n]+)"', re.MULTILINE)
+_INCLUDE = re.compile(rb'^[ \t]*(?://)?[ \t]*#[ \t]*(?:include|import)[ \t]*(?:"([^"\n]+)"|<([^>\n]+)>)', re.MULTILINE)
 _FLAGS = re.compile(rb"^[ \t]*(?://)?[ \t]*#cgo[^:\n]*(?:CFLAGS|CPPFLAGS|CXXFLAGS):([^\n]*)", re.MULTILINE)
-_FOLDER = re.compile(rb"-I[ \t]*(\S+)")
+_FOLDER = re.compile(rb"-(?:I|iquote|isystem|idirafter)[ \t]*(\S+)")
 _C_ENDINGS = (".c", ".cc", ".cpp", ".cxx", ".m", ".h", ".hh", ".hpp", ".hxx", ".s", ".S", ".inc")
 NAME = "zz_goreload_headers.h"
 """What the overlay adds to a package's folder; nothing includes it."""
@@ -33,21 +33,18 @@ def unseen(listing: Listing) -> dict[str, frozenset[str]]:
         sources = {path: contents(path) for path in (*c_files, *cgo)}
         if not sources:
             continue
-        where = [package.folder, *_include_folders(sources.values(), package.folder)]
+        flags = (*(line for source in sources.values() for line in _FLAGS.findall(source)), os.fsencode(listing.cflags))
+        where = [package.folder, *_include_folders(flags, package.folder)]
         outside = _included(sources, where) - package.files
         if outside:
             found[package.folder] = frozenset(outside)
     return found
 
 
-def _include_folders(sources: Iterable[bytes], folder: str) -> list[str]:
-    folders = []
-    for source in sources:
-        for flags in _FLAGS.findall(source):
-            for name in _FOLDER.findall(flags):
-                path = os.fsdecode(name).replace("${SRCDIR}", folder)
-                folders.append(os.path.normpath(os.path.join(folder, path)))
-    return folders
+def _include_folders(flags: Iterable[bytes], folder: str) -> list[str]:
+    """Where flags say that headers are; relative to the package's folder, in which cgo runs the compiler."""
+    named = [os.fsdecode(name).strip("\"'") for line in flags for name in _FOLDER.findall(line)]
+    return [os.path.normpath(os.path.join(folder, name.replace("${SRCDIR}", folder))) for name in named]
 
 
 def _included(sources: Mapping[str, bytes], where: list[str]) -> set[str]:
@@ -56,9 +53,9 @@ def _included(sources: Mapping[str, bytes], where: list[str]) -> set[str]:
     left = list(sources.items())
     while left:
         path, source = left.pop()
-        for name in _INCLUDE.findall(source):
-            for folder in (os.path.dirname(path), *where):
-                included = os.path.normpath(os.path.join(folder, os.fsdecode(name)))
+        for quoted, angled in _INCLUDE.findall(source):
+            for folder in (os.path.dirname(path), *where) if quoted else where:
+                included = os.path.normpath(os.path.join(folder, os.fsdecode(quoted or angled)))
                 if os.path.isfile(included):
                     if included not in found:
                         found.add(included)

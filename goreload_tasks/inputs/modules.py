@@ -29,11 +29,11 @@ def directives(text: str) -> Iterable[tuple[str, ...]]:
             yield (*verb, *said)
 
 
-def own(gomod: str, gowork: str) -> dict[str, str]:
+def own(gomod: str, gowork: str, modfile: str = "") -> dict[str, str]:
     """The folders of the main modules and of those that a replace points to, there or not, each with its module's path.
 
     Args:
-        gomod, gowork: the files; empty: there is none.
+        gomod, gowork: the files; empty: there is none. modfile: is read instead of gomod (-modfile).
     """
     found: dict[str, str] = {}
     mains = [gomod] if gomod else []
@@ -44,7 +44,7 @@ def own(gomod: str, gowork: str) -> dict[str, str]:
         found |= _replaced(folder, said)
     for main in mains:
         folder = os.path.dirname(main)
-        said = _read(main)
+        said = _read(modfile if modfile and main == gomod else main)
         found[folder] = next((words[1] for words in said if _is(words, "module", 2)), "")
         found |= {place: path for place, path in _replaced(folder, said).items() if place not in found}
     return found

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from goreload_tasks.app.process import Capture
-from goreload_tasks.build.command import Plan
+from goreload_tasks.build.command import Plan, value
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.inputs import memory
 from goreload_tasks.inputs.golist import KNOWN, Listing, command, may_be_source, parse
@@ -223,7 +223,11 @@ class Tree:
         entries = self._snapshot.prime(self.inputs.files, before)
         self._appeared += self._snapshot.adopt(entries, since)
         self._settle({})
-        return not any(_differs(path, entry, before.get(path, ABSENT)) for path, entry in entries.items()) and not any(
+        plan = self._plan
+        named = {os.path.join(plan.cwd, value(plan.flags, name)) for name in ("modfile", "overlay")} if plan else set()
+        return not any(
+            _differs(path, entry, before.get(path, ABSENT), named) for path, entry in entries.items()
+        ) and not any(
             path not in entries and path not in self._places.above and self._places.may_come(path)
             for folder in self.folders
             for name in self._snapshot.names(folder)
@@ -400,8 +404,13 @@ def _counts(rule: Rule, built: bool) -> Rule | None:
     return replace(rule, then="rebuild") if rule.command else None
 
 
-def _differs(path: str, now: Entry, before: Entry) -> bool:
-    """May a file that is another now put other files into the build?"""
+def _differs(path: str, now: Entry, before: Entry, named: Iterable[str]) -> bool:
+    """May a file that is another now put other files into the build?
+
+    Args:
+        named: those of which the flags say that they decide.
+    """
     if path.endswith(".go"):
         return now.shape != before.shape
-    return os.path.basename(path) in ("go.mod", "go.work", "modules.txt") and now.digest != before.digest
+    decides = os.path.basename(path) in ("go.mod", "go.work", "modules.txt") or path in named
+    return decides and now.digest != before.digest

@@ -31,6 +31,18 @@ def test_good_tags_pass_as_in_go() -> None:
     check(["a", "go1.26", "a_b", "ünï", "1"], "--tags")
 
 
+def test_what_goflags_says_is_not_lost_to_ours() -> None:
+    said = ["-tags=x", "-ldflags=-X main.v=1", "-modfile=my.mod", "--overlay=o.json", "-ldflags=a=-X a.v=2", "-race"]
+    assert flags(service(), [], said, True)[0] == [
+        *("-buildvcs=false", "-modfile=my.mod", "-overlay=o.json", "-tags=x,dev"),
+        *("-ldflags=-s -w -buildid= -X main.v=1", "-ldflags=a=-X a.v=2"),
+    ]
+    assert flags(service(build={"flags": ["-overlay", "p.json"]}), [], said, False)[0] == [
+        *("-modfile=my.mod", "-overlay=o.json", "-overlay", "p.json", "-tags=x,dev"),
+        *("-ldflags=-X main.v=1", "-ldflags=a=-X a.v=2"),
+    ]
+
+
 def test_fast_build_is_for_dev_and_never_for_prod_and_a_persons_flags_come_last() -> None:
     assert flags(service(), [], [], True)[0] == ["-buildvcs=false", "-tags=dev", "-ldflags=-s -w -buildid="]
     assert flags(service(), [], [], False)[0] == ["-tags=dev"]

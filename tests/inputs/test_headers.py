@@ -18,12 +18,25 @@ from tests.driver import write
 SOURCES = {
     "go.mod": "module example.com/app\n\ngo 1.23\n",
     "main.go": 'package main\n\nimport "example.com/app/p"\n\nfunc main() { println(p.V()) }\n',
-    "p/p.go": 'package p\n\n// #cgo CFLAGS: -I${SRCDIR}/../inc -DX\n// #include <stdlib.h>\n// #include "own.h"\n'
-    '// #include "v.h"\nimport "C"\n\nfunc V() int { return int(C.V) }\n',
+    "p/p.go": """package p
+
+// #cgo CFLAGS: -I${SRCDIR}/../inc -isystem ${SRCDIR}/../sys -DX
+// #include <stdlib.h>
+// #include <a/angled.h>
+// #include <flagged.h>
+// #include "own.h"
+// #include "v.h"
+import "C"
+
+func V() int { return int(C.V) }
+""",
     "p/own.h": "#define OWN 1\n",
     "p/more.c": '#include "../c/table.inc"\n',
     "inc/v.h": '#include "w.h"\n',
     "inc/w.h": "#define V 1\n",
+    "sys/a/angled.h": '#include "beside.h"\n',
+    "sys/a/beside.h": "#define BESIDE 1\n",
+    "flags/flagged.h": "#define FLAGGED 1\n",
     "inc/unused.h": "#define W 1\n",
     "c/table.inc": "int table = 1;\n",
 }
@@ -34,7 +47,9 @@ def test_edited_header_from_elsewhere_is_built_in_as_a_clean_build_would(tmp_pat
     root, scratch = tmp_path / "app", tmp_path / "scratch"
     write(root, SOURCES)
     scratch.mkdir()
-    plan = Plan("go", str(root), ".", FLAGS, (), {**os.environ, "CGO_ENABLED": "1"})
+    plan = Plan(
+        "go", str(root), ".", FLAGS, (), {**os.environ, "CGO_ENABLED": "1", "CGO_CFLAGS": f"-O1 -I{root}/flags"}
+    )
     tree = Tree(str(root), Settings(), capture, plan)
 
     def build(*more: str) -> bytes:
@@ -44,7 +59,8 @@ def test_edited_header_from_elsewhere_is_built_in_as_a_clean_build_would(tmp_pat
 
     first = build()
     asyncio.run(tree.list(time.time_ns))
-    expected = {str(root / name) for name in ("inc/v.h", "inc/w.h", "c/table.inc")}
+    names = ("inc/v.h", "inc/w.h", "c/table.inc", "sys/a/angled.h", "sys/a/beside.h", "flags/flagged.h")
+    expected = {str(root / name) for name in names}
     assert tree.headers == {str(root / "p"): expected}
     assert expected <= tree.inputs.build
     write(root, {"inc/w.h": "#define V 2\n"})

@@ -219,6 +219,22 @@ def test_workspace_and_vendor_and_flags_that_name_files(tmp_path: Path) -> None:
     assert str(root / "default.pgo") in go.tree.inputs.build
 
 
+def test_other_go_mod_that_a_flag_names_has_sums_and_replacements_of_its_own(tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    write(root, GO)
+    write(root, {"alt/my.mod": GO["go.mod"].replace("./other", "./another"), "go.mod": "module example.com/app\n"})
+    (root / "other").rename(root / "another")
+    go = Go(root, ["-modfile", "alt/my.mod"], {})
+    assert go.tree.listing.clean
+    for name, text in {"alt/my.sum": "x\n", "another/go.mod": "// more\n", "alt/my.mod": "// more\n"}.items():
+        with (root / name).open("a") as file:
+            file.write(text)
+        found = go.look()
+        assert (found.verdict, found.files, found.relist) == ("rebuild", (name,), True)
+    assert listed(go).verdict is None
+    assert str(root / "other" / "go.mod") not in go.tree.inputs.build
+
+
 def test_five_thousand_inputs_are_looked_at_without_reading_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -679,15 +695,17 @@ def test_second_start_knows_the_inputs_before_it_has_asked(tmp_path: Path) -> No
         ("more.go", "package main\n", False),
         ("go.mod", "module example.com/app\n\ngo 1.23\n\nreplace example.com/x => ../x\n", False),
         ("more.go", None, False),
+        ("my.mod", "module example.com/app\n\ngo 1.24\n", False),
     ],
 )
 def test_second_start_asks_first_when_other_files_may_be_in_the_build(
     tmp_path: Path, name: str, text: str | None, known: bool
 ) -> None:
     root = tmp_path / "app"
-    files = {"go.mod": "module example.com/app\n\ngo 1.23\n", "main.go": "package main\n\nfunc main() {}\n"}
+    mod = "module example.com/app\n\ngo 1.23\n"
+    files = {"go.mod": mod, "my.mod": mod, "main.go": "package main\n\nfunc main() {}\n"}
     write(root, files if text else {**files, name: "package main\n"})
-    go = Go(root, [], {})
+    go = Go(root, ["-modfile=my.mod"] if name == "my.mod" else [], {})
     asyncio.run(remembered(go).list(time.time_ns))
     if text:
         write(root, {name: text})
