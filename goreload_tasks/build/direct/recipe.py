@@ -101,22 +101,22 @@ def read(text: str, cwd: str) -> Script:
     compiles: dict[str, Compile] = {}
     link: Link | None = None
     for path, commands, files in _sections(text, cwd):
-        for index, command in enumerate(commands):
-            tool = os.path.basename(command.words[0]).removesuffix(".exe") if command.words else ""
-            if tool == "compile" and path:
+        for command in commands:
+            if command.tool == "compile" and path:
                 compiles[path] = _compile(path, command, commands, files)
-            elif tool == "link":
+            elif command.tool == "link":
                 link = _link(command, files)
-                del commands[index:]  # what follows only moves the binary
-                break
     return Script(compiles, link)
 
 
 @dataclass(frozen=True, slots=True)
 class _Command:
+    """A line. Its words are read when it compiles or links; what others say (a C compiler, say) need not be read."""
+
     text: str
-    words: Sequence[str]
-    env: Mapping[str, str]
+    tool: str
+    words: Sequence[str] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 def _sections(text: str, cwd: str) -> Iterator[tuple[str, list[_Command], dict[str, str]]]:
@@ -135,9 +135,9 @@ def _sections(text: str, cwd: str) -> Iterator[tuple[str, list[_Command], dict[s
         elif match := _ECHO.fullmatch(line):
             files[match[2]] = (match[1] + "\n") if match[1] is not None else ""
         elif line.startswith("cd "):
-            dot = line[3:]
+            dot = "" if line == "cd ." else line[3:]  # that changes no word
         elif line and not line.startswith(("#", "mkdir -p ", "go tool buildid -w ", "WORK=")):
-            commands.append(_command(line, cwd if dot == "." else dot, dotted=dot != "."))
+            commands.append(_command(line, dot))
     yield path, commands, files
 
 
@@ -151,20 +151,22 @@ def _heredoc(lines: Iterator[str]) -> str:
     raise UnreadableError("a file that does not end")
 
 
-def _command(line: str, dot: str, *, dotted: bool) -> _Command:
+def _command(line: str, dot: str) -> _Command:
     """Split a command line; variables stand before it.
 
     Args:
         dot: the folder that is printed as a dot at the beginning of a word, also as a mere prefix of a path.
-        dotted: it is. `cd .` changes no word.
     """
     env: dict[str, str] = {}
     at = 0
     while match := _VARIABLE.match(line, at):
         env[match[1]] = match[2] if match[2] is not None else unquote(match[3])
         at = match.end()
-    words = [_word(token, dot if dotted else "") for token in _TOKEN.findall(line[at:])]
-    return _Command(line, words, env)
+    first, *rest = _TOKEN.findall(line[at:]) or [""]
+    tool = os.path.basename(first.strip('"')).removesuffix(".exe")
+    if tool not in ("compile", "link"):
+        return _Command(line, tool)
+    return _Command(line, tool, [_word(token, dot) for token in (first, *rest)], env)
 
 
 def _word(token: str, dot: str) -> str:
@@ -221,11 +223,11 @@ def _compile(path: str, command: _Command, commands: Sequence[_Command], files: 
 
 def _is_end(command: _Command) -> bool:
     """Does it belong to the program's end, the link and what moves the binary?"""
-    return os.path.basename(command.words[0]).removesuffix(".exe") in ("link", "mv", "rm", "cp")
+    return command.tool in ("link", "mv", "rm", "cp")
 
 
 def _link(command: _Command, files: Mapping[str, str]) -> Link:
-    words = list(command.words)
+    words = command.words
     try:
         out = words[words.index("-o") + 1]
         config = words[words.index("-importcfg") + 1]

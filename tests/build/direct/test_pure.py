@@ -63,10 +63,13 @@ GOROOT='/go' /go/pkg/tool/link -o $WORK/b001/exe/a.out -importcfg $WORK/b001/imp
 go tool buildid -w $WORK/b001/exe/a.out # internal
 mv $WORK/b001/exe/a.out app
 """
+CGO = """cd /home/me/app/c
+TERM='dumb' CGO_LDFLAGS='"-g"' /go/pkg/tool/cgo -objdir $WORK/b009/ -- "-I ./x ." "
+"""
 
 
 def test_script_is_read_as_one_recipe_for_each_package_and_one_for_the_link() -> None:
-    script = read(SCRIPT, "/home/me/app")
+    script = read(SCRIPT.replace("mkdir -p $WORK/b001/\n", CGO + "cd /home/me/app\n", 1), "/home/me/app")
     assert list(script.compiles) == ["ex.com/app/low", "ex.com/app"]
     low, main = script.compiles.values()
     assert low.files == ("/home/me/app/low/a.go", "/home/me/app/low/b.go")

@@ -116,12 +116,12 @@ def edited(number: int, what: str = "") -> dict[str, str]:
     imports = "".join(f'\t"small.example/internal/{name}"\n' for name in names)
     uses = "".join(f'\t(&{name}.Item0{{}}).Handle0(nil, "")\n' for name in names)
     models = {
-        "number": number if what == "body" else 8,
+        "number": number if what == "body" else 0,
         "comment": "// A line more.\n" * number if what == "line" else "",
     }
     return {
         "internal/models/models.go": MODELS % models,
-        "main.go": MAIN % {"imports": imports, "uses": uses, "number": number if what == "main" else 1},
+        "main.go": MAIN % {"imports": imports, "uses": uses, "number": number if what == "main" else 0},
     }
 
 
