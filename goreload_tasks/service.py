@@ -151,6 +151,7 @@ class Service:
     async def list(self) -> None:
         """Find out anew what the inputs are."""
         began = time.monotonic()
+        before = self.tree.listing.goflags
         try:
             await self.tree.list(lambda: self._window[0])
         except OSError as error:
@@ -161,6 +162,9 @@ class Service:
             self._start(self._list_later())
         else:
             self._report.listed(time.monotonic() - began)
+            now = self.tree.listing.goflags
+            if before is not None and now != before:
+                self._report.warn("goflags", f"GOFLAGS is {now or 'empty'} now: start again for all of it to count")
             if self._unlisted:  # nor could it be built
                 self._unlisted = False
                 self._report.about(["go"])

@@ -390,3 +390,22 @@ def test_project_that_is_entered_through_a_link_is_the_same_project(project: Pat
     dev.url()
     write(link, {"answer.go": answer("two")})
     assert " answer.go -> built" in dev.line("answer.go").string
+
+
+def test_flags_of_go_env_w_count_from_the_next_start_and_the_person_is_told(project: Path, driver: Driver) -> None:
+    server(project)
+    write(
+        project,
+        {
+            "answer.go": 'package main\n\nvar word = "none"\n\nfunc Answer() string { return word }\n',
+            "red.go": '//go:build red\n\npackage main\n\nfunc init() { word = "red" }\n',
+        },
+    )
+    env = {"GOENV": str(project.parent / "go.env")}
+    dev = driver.start(project, "dev", env=env)
+    assert get(dev.url()) == "none"
+    subprocess.run(["go", "env", "-w", "GOFLAGS=-tags=red"], env={**os.environ, **env}, check=True)
+    dev.line("GOFLAGS is -tags=red now: start again for all of it to count")
+    assert dev.stop() == 130
+    again = driver.start(project, "dev", env=env)
+    assert get(again.url()) == "red"

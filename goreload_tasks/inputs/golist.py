@@ -73,6 +73,7 @@ class Listing:
     wanted: folders in which a package that is missing now could appear.
     fixed: the folders of Go itself and of downloaded modules, in which nobody edits.
     cflags: what cgo hands to the C compiler for every package.
+    goflags: GOFLAGS, of the environment or as `go env -w` set it; None: not known yet.
     failed: the go command said nothing but this.
     """
 
@@ -81,6 +82,7 @@ class Listing:
     wanted: frozenset[str] = frozenset()
     fixed: tuple[str, str] = ("", "")
     cflags: str = ""
+    goflags: str | None = None
     failed: str = ""
 
     @property
@@ -94,7 +96,7 @@ class Listing:
 
 
 _CFLAGS = ("CGO_CFLAGS", "CGO_CPPFLAGS", "CGO_CXXFLAGS")
-KNOWN = ("GOMOD", "GOWORK", "GOENV", "GOROOT", "GOMODCACHE", *_CFLAGS)
+KNOWN = ("GOMOD", "GOWORK", "GOENV", "GOFLAGS", "GOROOT", "GOMODCACHE", *_CFLAGS)
 """What `go env` is asked for beside each listing."""
 
 
@@ -117,7 +119,8 @@ def parse(code: int, out: bytes, err: bytes, known: Mapping[str, str], flags: Se
     own = modules.own(gomod, gowork, _named("modfile", flags, cwd))
     nearer = modules.decide(cwd, gomod, gowork)
     if code and not out.strip():
-        return Listing(extra=nearer | _extra(known, flags, cwd, own), fixed=fixed, failed=os.fsdecode(err).strip())
+        extra = nearer | _extra(known, flags, cwd, own)
+        return Listing(extra=extra, fixed=fixed, goflags=known.get("GOFLAGS"), failed=os.fsdecode(err).strip())
     packages: dict[str, Package] = {}
     homes: dict[str, str] = {}
     missing: list[str] = []
@@ -139,7 +142,7 @@ def parse(code: int, out: bytes, err: bytes, known: Mapping[str, str], flags: Se
     wanted = frozenset(found for path in missing if (found := _wanted(path, homes)))
     extra = nearer | _extra(known, flags, cwd, {*homes.values(), *own}) | _profiles(packages)
     cflags = " ".join(known.get(name, "") for name in _CFLAGS)
-    return Listing(packages, extra, wanted, fixed, cflags)
+    return Listing(packages, extra, wanted, fixed, cflags, known.get("GOFLAGS"))
 
 
 def objects(text: str) -> Iterable[dict[str, Any]]:

@@ -31,6 +31,9 @@ Window = tuple[int, int]
 """When the newest build read the files: its begin and its end (0: not yet), in ns of the wall clock."""
 
 
+LIMIT = 60.0
+"""Seconds after which the go command has not said what the inputs are."""
+
 FEW = 100
 """Hints up to which only their paths are looked at; a larger batch may have lost some."""
 
@@ -252,7 +255,7 @@ class Tree:
             since: when the newest build began, in ns; an input written after that may be news to it.
 
         Raises:
-            OSError: the go command cannot be started, or is killed again and again.
+            OSError: the go command cannot be started, is killed again and again, or does not answer.
         """
         before = self.folders
         came, self._came = self._came, ()
@@ -325,7 +328,11 @@ class Tree:
     async def _unkilled(self, argv: Sequence[str], plan: Plan) -> tuple[int, bytes, bytes]:
         """What a command says; once more if somebody ends it before its time."""
         for _ in range(2):
-            code, out, err = await self._capture(argv, plan.cwd, plan.env)
+            try:
+                async with asyncio.timeout(LIMIT):
+                    code, out, err = await self._capture(argv, plan.cwd, plan.env)
+            except TimeoutError:  # it reads a FIFO, or waits for a module from a network that is not there
+                raise TimeoutError(errno.ETIMEDOUT, f"no answer in {LIMIT:.0f} s", " ".join(argv[:2])) from None
             if code >= 0:
                 return code, out, err
         raise InterruptedError(errno.EINTR, "killed from outside", " ".join(argv[:2]))

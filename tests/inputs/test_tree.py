@@ -741,3 +741,19 @@ def test_damaged_memory_is_none(tmp_path: Path, text: str) -> None:
     write(root, GO)
     write(tmp_path, {"listing.json": text})
     assert not remembered(Go(root, [], {})).recall(time.time_ns())
+
+
+def test_go_command_that_never_answers_is_given_up_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "app"
+    write(root, GO)
+    go = Go(root, [], {})
+    os.mkfifo(root / "a" / "pipe.go")  # the go command opens it, and waits for a writer
+    assert go.look().relist
+    monkeypatch.setattr("goreload_tasks.inputs.tree.LIMIT", 1.0)
+    with pytest.raises(TimeoutError, match="no answer in 1 s"):
+        listed(go)
+    (root / "a" / "pipe.go").unlink()
+    monkeypatch.undo()
+    assert go.look().relist
+    listed(go)
+    assert go.tree.listing.clean
