@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -16,6 +17,8 @@ import pytest
 from goreload_tasks.gateway.front import allowed
 from goreload_tasks.gateway.listener import FILES, SPARED
 from tests.driver import BIN, DEADLINE, MAIN, Driver, alive, answer, free_port, get, server, until, write
+from tests.gateway.hosting import Client
+from tests.gateway.test_proxy import http_2
 
 INHERITED = MAIN.replace(
     'net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT"))', 'net.FileListener(os.NewFile(3, "inherited"))'
@@ -78,7 +81,8 @@ def reached(port: int) -> bool:
 def test_gate_says_what_is_wrong_and_is_open_again_when_it_is_mended(project: Path, driver: Driver) -> None:
     server(project)
     port = free_port()
-    dev = driver.start(project, "dev", env={"GORELOAD_SERVE_PORT": str(port)})
+    env = {"GORELOAD_SERVE_PORT": str(port), "GORELOAD_EDITOR": "idea://open?file={path}&line={line}"}
+    dev = driver.start(project, "dev", env=env)
     dev.url()
     (project / "answer.go").write_text(answer("two").replace("return", "retrun"))
     code, text = status(port)
@@ -87,6 +91,10 @@ def test_gate_says_what_is_wrong_and_is_open_again_when_it_is_mended(project: Pa
     code, text = status(port, accept="text/html")
     assert code == 503
     assert "<h1>It does not compile</h1>" in text
+    assert f'href="idea://open?file={project}/answer.go&amp;line=3"' in text
+    code, text = status(port, accept="application/json")
+    assert code == 503
+    assert json.loads(text)["problems"][0]["source"][2]["text"].startswith("func Answer() string { retrun")
     (project / "answer.go").write_text(answer("two"))
     assert status(port) == (200, "two")
     write(project, {"crash.go": 'package main\n\nfunc init() { panic("on purpose") }\n'})
@@ -351,6 +359,26 @@ def test_settings_that_do_not_fit_together_are_one_line(
     assert refused.returncode == 2
     assert complaint in refused.stderr
     assert refused.stderr.count("\n") == 1
+
+
+HTTP_2 = INHERITED.replace(
+    "http.Serve(listener, nil)",
+    """protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	(&http.Server{Protocols: protocols}).Serve(listener)""",
+).replace("fmt.Fprint(w, Answer())", 'fmt.Fprint(w, r.Proto, " ", Answer())')
+
+
+def test_inherited_socket_takes_http_2(project: Path, driver: Driver) -> None:
+    server(project)
+    write(project, {"main.go": HTTP_2, "go.mod": "module example.com/app\n\ngo 1.24\n"})
+    port = free_port()
+    dev = driver.start(project, "dev", env={"GORELOAD_SERVE_PORT": str(port), "GORELOAD_SERVE_MODE": "socket"})
+    for text in ("one", "two"):
+        write(project, {"answer.go": answer(text)})
+        dev.line(r"up .* ->|same binary, kept")
+        with Client(port) as client:
+            assert http_2(client) == f"HTTP/2.0 {text}".encode()
 
 
 def test_inherited_socket_refuses_nobody_during_a_swap(project: Path, driver: Driver) -> None:

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from goreload_tasks.gateway.gate import Crashed, Failed, Gate, Held, Open
 from goreload_tasks.gateway.http import Head, forwarded
 from goreload_tasks.gateway.proxy import KEPT
-from goreload_tasks.gateway.streams import BLOCK, MAX_HEAD
+from goreload_tasks.gateway.streams import BLOCK, MAX_HEAD, Source
 from tests.driver import DEADLINE, free_port, until
 from tests.gateway.hosting import SCRIPT, App, Client, Hosted, build, proxy_before
 
@@ -793,14 +793,23 @@ def exchanges(draw: st.DrawFn) -> tuple[bytes, bytes]:
     return request + body, interim + answer + (b"" if bodiless else content)
 
 
-async def write_in_pieces(writer: asyncio.StreamWriter, data: bytes, cut: int) -> None:
-    for at in range(0, len(data), cut):
-        writer.write(data[at : at + cut])
+Cut = Callable[[int, bytes], list[bytes]]
+"""The blocks in which message number so and so is sent."""
+
+
+def each(size: int) -> Cut:
+    return lambda _, data: [data[at : at + size] for at in range(0, len(data), size)]
+
+
+async def write_in_blocks(writer: asyncio.StreamWriter, blocks: list[bytes]) -> None:
+    for block in blocks:
+        writer.write(block)
         await writer.drain()
-        await asyncio.sleep(0)
+        for _ in range(4):  # turns of the loop after which the proxy has read it, by itself
+            await asyncio.sleep(0)
 
 
-async def exchange(messages: list[tuple[bytes, bytes]], cut: int) -> tuple[list[bytes], list[bytes]]:
+async def exchange(messages: list[tuple[bytes, bytes]], cut: Cut) -> tuple[list[bytes], list[bytes]]:
     """What the app got, and what the client got, over one connection of each."""
     got: list[bytes] = []
     expected = []
@@ -809,9 +818,9 @@ async def exchange(messages: list[tuple[bytes, bytes]], cut: int) -> tuple[list[
         expected.append(forwarded(Head.request(request[:end]), "127.0.0.1") + request[end:])
 
     async def app(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for (_, answer), request in zip(messages, expected, strict=True):
+        for number, request in enumerate(expected):
             got.append(await reader.readexactly(len(request)))
-            await write_in_pieces(writer, answer, cut)
+            await write_in_blocks(writer, cut(number, messages[number][1]))
         await reader.read()
         writer.close()
 
@@ -823,8 +832,8 @@ async def exchange(messages: list[tuple[bytes, bytes]], cut: int) -> tuple[list[
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     answers = []
     async with asyncio.timeout(DEADLINE):
-        for request, answer in messages:
-            sending = asyncio.create_task(write_in_pieces(writer, request, cut))
+        for number, (request, answer) in enumerate(messages):
+            sending = asyncio.create_task(write_in_blocks(writer, cut(number, request)))
             answers.append(await reader.readexactly(len(answer)))
             await sending
         writer.close()
@@ -842,7 +851,33 @@ async def exchange(messages: list[tuple[bytes, bytes]], cut: int) -> tuple[list[
 def test_any_messages_pass_byte_for_byte(messages: list[tuple[bytes, bytes]], cut: int) -> None:
     if max(len(data) for message in messages for data in message) > 10_000:
         cut = max(cut, 100)
-    got, answers = asyncio.run(exchange(messages, cut))
+    got, answers = asyncio.run(exchange(messages, each(cut)))
     assert answers == [answer for _, answer in messages]
     for (request, _), bytes_ in zip(messages, got, strict=True):
         assert re.sub(rb"X-Forwarded-(For: 127.0.0.1|Host: localhost|Proto: http)\r\n", b"", bytes_) == request
+
+
+def test_messages_cut_in_two_anywhere_pass_byte_for_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = ask("PUT /x?y", "Transfer-Encoding: chunked", close=False) + chunks(b"hello", trailers=b"A: b\r\n")
+    request = request.replace(b"5\r\n", b'5;a="b";c\r\n')
+    interim = b"HTTP/1.1 103 Early\r\nLink: x\r\n\r\n"
+    answer = interim + b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks(b"abc", trailers=b"C: d\r\n")
+    short = interim + b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
+    seen: set[int] = set()
+    fill = Source.fill
+
+    async def filling(source: Source) -> bool:
+        more = await fill(source)
+        seen.add(len(source.held))
+        return more
+
+    monkeypatch.setattr(Source, "fill", filling)
+    places = range(1, max(len(request), len(answer), len(short)))
+    messages = [(request, one) for _ in places for one in (answer, short)]
+    got, answers = asyncio.run(
+        exchange(messages, lambda number, data: [data[: number // 2 + 1], data[number // 2 + 1 :]])
+    )
+    assert answers == [answer for _, answer in messages]
+    assert len(got) == len(messages)
+    places = range(1, request.index(b"\r\n\r\n"))
+    assert len(seen & set(places)) > len(places) // 2  # the cuts were really met
