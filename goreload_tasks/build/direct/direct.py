@@ -81,6 +81,7 @@ class Direct:
         self._turn = turn or contextlib.nullcontext()
         self._learned: Learned | None = None
         self._base: Base | None = None
+        self._out = ""  # where the binary of that is, when it is one of ours
         self._blind: bool | None = None  # for lines, as the proof needs it: does the toolchain pass the probe?
         self._trail = deque[str](maxlen=TRAIL)
         self._off = False
@@ -103,7 +104,7 @@ class Direct:
         A difference turns direct building off for good.
 
         Args:
-            out: what the last build of ours made.
+            out: what the last build of ours made. Another, and it is discarded.
         """
         return await self._at_rest(self._verify(out)) or Verified("discarded")
 
@@ -142,6 +143,7 @@ class Direct:
                 path: Archive(place, place, proofs.get(path)) for path, place in learned.ground.link.archives.items()
             }
             self._learned, self._base, self.reason = learned, Base(learned.sight, kept), ""
+            self._out = ""
             self._trail.clear()
             self._sweep()
             if self._mode == "auto":
@@ -197,7 +199,9 @@ class Direct:
     async def _compare(self, out: str) -> Verified:
         async with self._one:
             learned, base = self._learned, self._base
-            if learned is None or base is None or not still(learned.ground, base.sight, learned.disk.see()):
+            if learned is None or base is None or out != self._out:
+                return Verified("discarded")
+            if not still(learned.ground, base.sight, learned.disk.see()):
                 return Verified("discarded")
             with self._workplace() as work:
                 real = os.path.join(work, "real")
@@ -281,7 +285,7 @@ class Direct:
         if not text:
             os.makedirs(os.path.dirname(out), exist_ok=True)
             os.replace(binary, out)
-            self._base = new
+            self._base, self._out = new, out
             names = [file for file in sight.files if sight.files[file] != base.sight.files[file]]
             self._trail.append(f"changed {names}, compiled {making.compiled}, kept {making.kept}")
         return text, built

@@ -147,15 +147,20 @@ def test_importers_stay_where_their_imports_are_to_them_the_same(tmp_path: Path)
 
 def test_verifying_compares_with_the_real_build_and_gives_way_to_a_save(tmp_path: Path) -> None:
     program, made = rig(tmp_path, 11)
+    work = Path(made.direct._folder) / "work"
 
     async def go() -> None:
         await made.begin()
         await moved(made, program, program.packages[0], "a body that is not inlined")
         assert (await made.direct.verify(made.out)).outcome == "equal"
         assert made.direct.verified == 1
+        # There is nothing of ours now; what is asked about must be what was built last.
+        assert (await made.direct.verify(made.out)).outcome == "discarded"
+        await moved(made, program, program.packages[0], "a body that is not inlined")
+        assert (await made.direct.verify(made.out + "2")).outcome == "discarded"
         # A save meanwhile: it cannot say anything of what was built.
         verifying = asyncio.create_task(made.direct.verify(made.out))
-        await asyncio.sleep(0)
+        await until(lambda: any(work.iterdir()))
         program.edit("a string")
         program.write()
         assert (await verifying).outcome == "discarded"
@@ -164,7 +169,7 @@ def test_verifying_compares_with_the_real_build_and_gives_way_to_a_save(tmp_path
         step = await made.step()
         assert step.built, step.declined
         verifying = asyncio.create_task(made.direct.verify(made.out))
-        await asyncio.sleep(0.1)
+        await until(lambda: any(work.iterdir()))
         assert (await made.direct.job(made.out, made.job(["false"])).run()).code == 0
         assert (await verifying).outcome == "discarded"
 
