@@ -138,7 +138,7 @@ def tags(project: Project, *, timed: bool, as_json: bool) -> None:
     """
     console = Console(as_json=as_json)
     for service in project.services:
-        seen = drive(survey(project, service, timed=timed))
+        seen = drive(survey(project, service, timed=timed, progress=console.progress))
         for row in seen.rows:
             cost = row.cost
             costs = {"size": cost.size, "cold_ms": cost.cold * 1000, "edit_ms": cost.edit * 1000} if cost else {}

@@ -154,7 +154,8 @@ def test_the_limit_of_open_files_is_raised_for_those_who_wait() -> None:
 @pytest.mark.parametrize("elsewhere", [False, True])
 def test_browser_is_opened_once_and_not_waited_for(project: Path, driver: Driver, elsewhere: bool) -> None:
     server(project)
-    write(project, {"browser": "#!/bin/sh\necho opened $1 >> opened\nwhile [ ! -e closed ]; do sleep 0.05; done\n"})
+    stays = "while [ -e opened ] && [ ! -e closed ]; do sleep 0.05; done"
+    write(project, {"browser": f"#!/bin/sh\necho opened $1 >> opened\n{stays}\n"})
     (project / "browser").chmod(0o755)
     if elsewhere:
         write(project, {"main.go": MAIN.replace('"127.0.0.1:"+os.Getenv("PORT")', f'"127.0.0.1:{free_port()}"')})

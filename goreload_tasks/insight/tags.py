@@ -7,7 +7,7 @@ import json
 import os
 import re
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from goreload_tasks.app.process import capture
@@ -53,7 +53,8 @@ class Offer:
     plan: Plan
 
     def __str__(self) -> str:
-        return f"--tags={self.tags} leaves {self.fewer} packages out; {self.note}"
+        packages = "1 package" if self.fewer == 1 else f"{self.fewer} packages"
+        return f"--tags={self.tags} leaves {packages} out; {self.note}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +78,13 @@ class Survey:
     advice: tuple[str, ...]
 
 
-async def survey(project: Project, service: Service, *, timed: bool) -> Survey:
+async def survey(
+    project: Project, service: Service, *, timed: bool, progress: Callable[[str], None] = lambda _: None
+) -> Survey:
     """Ask the go command about each environment; build each, when timed, without touching a file of the project.
+
+    Args:
+        progress: told what is being measured; it takes minutes.
 
     Raises:
         GoreloadError: as `build`; an environment does not compile.
@@ -88,11 +94,13 @@ async def survey(project: Project, service: Service, *, timed: bool) -> Survey:
         settled = replace(service, settings=replace(service.settings, environment=name))
         plan, target = await project.plan(settled, dev=True)
         items, listing = await _list(plan)
-        cost = await _cost(project, service, plan, target) if timed else None
+        if timed:
+            progress(f"measuring {name}: a build with an empty cache, then {EDITS + 1} after an edit ...")
+        cost = await _cost(project, service, plan, target, listing) if timed else None
         rows.append(_row(name, plan, items, listing, project.root, cost))
         advice += _unused(plan.tags, items, set(service.settings.environments))
         if name == service.settings.environment:
-            advice += await _advise(project, service, plan, target, items, listing, cost)
+            advice += await _advise(project, service, plan, target, items, listing, cost, progress)
     return Survey(tuple(rows), tuple(dict.fromkeys(advice)))
 
 
@@ -163,12 +171,14 @@ async def _advise(
     items: Sequence[Mapping[str, object]],
     listing: Listing,
     cost: Cost | None,
+    progress: Callable[[str], None],
 ) -> list[str]:
     """What is worth a try; built when times are asked for."""
     advice = []
     for offer in await _offers(plan, items, listing):
         if cost:
-            less = await _cost(project, service, offer.plan, target)
+            progress(f"measuring with {offer.tags} ...")
+            less = await _cost(project, service, offer.plan, target, listing)
             advice.append(f"{offer}: {_saved(less.edit / cost.edit, less.size / cost.size)}")
         else:
             advice.append(f"{offer}; --time measures what it saves")
@@ -192,8 +202,8 @@ async def measured(plan: Plan, target: Target, scratch: str, known: Iterable[str
     found: dict[str, str] = {}
     env = {**plan.env, "GOTMPDIR": scratch}
     for offer in offers:
-        size, seconds = await _edits(plan, target, scratch, env)
-        less_size, less = await _edits(offer.plan, target, scratch, env)
+        size, seconds = await _edits(plan, target, listing, scratch, env)
+        less_size, less = await _edits(offer.plan, target, listing, scratch, env)
         worth = less < WORTH * seconds
         found[offer.tags] = f"{offer}: {_saved(less / seconds, less_size / size)}" if worth else ""
     return found
@@ -224,7 +234,7 @@ async def _offers(plan: Plan, items: Sequence[Mapping[str, object]], listing: Li
     return offers
 
 
-async def _cost(project: Project, service: Service, plan: Plan, target: Target) -> Cost:
+async def _cost(project: Project, service: Service, plan: Plan, target: Target, listing: Listing) -> Cost:
     """Build with an empty cache, then after edits.
 
     Raises:
@@ -233,29 +243,27 @@ async def _cost(project: Project, service: Service, plan: Plan, target: Target) 
     with project.store(service).scratch() as scratch:
         env = {**plan.env, "GOTMPDIR": scratch, "GOCACHE": os.path.join(scratch, "cache")}
         cold = await _timed(plan.build(os.path.join(scratch, "binary")), plan.cwd, env)
-        size, edit = await _edits(plan, target, scratch, env)
+        size, edit = await _edits(plan, target, listing, scratch, env)
         return Cost(size, cold, edit)
 
 
-async def _edits(plan: Plan, target: Target, scratch: str, env: Mapping[str, str]) -> tuple[int, float]:
+async def _edits(
+    plan: Plan, target: Target, listing: Listing, scratch: str, env: Mapping[str, str]
+) -> tuple[int, float]:
     """Bytes of the binary, and median seconds of a build after an edit of the main package; overlays pretend edits.
 
     Raises:
         GoreloadError: it does not compile.
     """
     out, edited, overlay = (os.path.join(scratch, name) for name in ("binary", "edited.go", "overlay.json"))
-    source = min(os.path.join(target.folder, name) for name in os.listdir(target.folder) if _plain(name))
+    main = [package.files for package in listing.packages.values() if package.folder == target.folder]
+    source = min(path for files in main for path in files if path.endswith(".go"))
     _write(overlay, json.dumps({"Replace": {source: edited}}).encode())
     times = []
     for number in range(EDITS + 1):
         _write(edited, contents(source) + b"\nvar goreload_%d = %d\n" % (number, number))
         times.append(await _timed(plan.build(out, f"-overlay={overlay}"), plan.cwd, env))
     return os.stat(out).st_size, statistics.median(times[1:])
-
-
-def _plain(name: str) -> bool:
-    """A source that no constraint in its name or kind leaves out."""
-    return name.endswith(".go") and "_" not in name and not name.startswith(".")
 
 
 def _write(path: str, data: bytes) -> None:

@@ -7,7 +7,10 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from goreload_tasks.adopt.scaffold import render
+from goreload_tasks.insight import tags as room
 from goreload_tasks.insight.tags import survey
 from goreload_tasks.project import Project
 from goreload_tasks.settings import Layer, merge
@@ -54,14 +57,25 @@ def test_pure_go_lookups_are_advised_where_only_the_standard_library_uses_c(proj
     assert "netgo" not in driver.run(project, "tags", program="goreload", env={"CGO_ENABLED": "0"}).stdout
 
 
-def test_measuring_builds_for_real_and_touches_no_file(project: Path) -> None:
-    write(project, {**SMALL, "invoke.yaml": ""})
+def test_measuring_builds_for_real_and_touches_no_file(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(project, {**SMALL, "invoke.yaml": "", "a.go": "//go:build ignore\n\npackage nonsense\n\nbroken\n"})
     before = {path.name: path.read_bytes() for path in project.iterdir()}
     (service,) = merge([Layer("default", DEFAULTS)])
     alone = replace(
         service, settings=replace(service.settings, environments={"dev": service.settings.environments["dev"]})
     )
-    seen = asyncio.run(survey(Project(str(project), (alone,), ()), alone, timed=True))
+    told: list[str] = []
+    written: list[bytes] = []
+    real = room._write
+
+    def write_and_keep(path: str, data: bytes) -> None:
+        written.append(data)
+        real(path, data)
+
+    monkeypatch.setattr(room, "_write", write_and_keep)
+    seen = asyncio.run(survey(Project(str(project), (alone,), ()), alone, timed=True, progress=told.append))
+    assert "measuring dev" in told[0]
+    assert list(json.loads(written[0])["Replace"]) == [str(project / "main.go")], "the edited source is in the build"
     cost = seen.rows[0].cost
     assert cost
     assert cost.cold > 0
