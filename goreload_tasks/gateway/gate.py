@@ -86,10 +86,15 @@ class Gate:
             self._changed.set()
             self._changed = asyncio.Event()
 
-    async def enter(self) -> State:
-        """Wait for a state that is not `Held`, but no longer than the hold; then the `Held` that it still waits for."""
+    async def now(self) -> State:
+        """What is so once every save that returned before has been seen."""
         if (seen := self._catch_up()) is not None:
             await seen
+        return self.state
+
+    async def enter(self) -> State:
+        """Wait for a state that is not `Held`, but no longer than the hold; then the `Held` that it still waits for."""
+        await self.now()
         if isinstance(self.state, Held):
             self.waiting += 1
             try:

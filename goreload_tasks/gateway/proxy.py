@@ -27,6 +27,7 @@ from goreload_tasks.gateway.http import (
     tunnels,
     upload,
 )
+from goreload_tasks.gateway.http_2 import Streams
 from goreload_tasks.gateway.streams import BLOCK, Source, feed, half_close, pump, reset, text
 
 P = ParamSpec("P")
@@ -290,8 +291,11 @@ class Connection:
         mark = self.proxy.mark() if for_a_page(head) else ""
         if head.method == "PRI":  # HTTP/2 without an upgrade (RFC 9113 3.3)
             self._end()
+            await self._alone()
             upstream.writer.write(head.raw)
-            return await self._tunnel(upstream)
+            ends = (self.client, self.writer), (upstream.source, upstream.writer)
+            await Streams(self.proxy.gate, *ends, upstream.to).run()
+            return False
         await self._send(head, body, upstream)
         try:
             answer = await self._final(upstream, stale)

@@ -169,10 +169,12 @@ class Client:
         found, self._rest = self._rest[:end], self._rest[end:]
         return found
 
-    def read(self, size: int) -> bytes:
-        """So many bytes."""
+    def read(self, size: int, short: bool = False) -> bytes:
+        """So many bytes. `short`: or none, at the end."""
         while len(self._rest) < size:
             block = self.socket.recv(65536)
+            if short and not self._rest and not block:
+                return b""
             assert block, f"ended early: {self._rest[:1000]!r}"
             self._rest += block
         found, self._rest = self._rest[:size], self._rest[size:]
