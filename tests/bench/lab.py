@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from goreload_tasks.build.toolchain import find_go
 from tests import hammer
+
+T = TypeVar("T")
 
 Data = dict[str, Any]
 """What a question found: plain values, as they stand in the JSON."""
@@ -121,7 +123,7 @@ def present(values: Sequence[float | None]) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def in_turn(names: Sequence[str], number: int) -> list[str]:
+def in_turn(names: Sequence[T], number: int) -> list[T]:
     """The order of this turn: nobody is always first, and nobody always follows the same one."""
     at = number % len(names)
     order = [*names[at:], *names[:at]]

@@ -65,7 +65,7 @@ def _pattern(lab: Lab, running: Running, saves: Saves, ledger: Ledger, pattern: 
     ledger.take()
     begun: dict[int, int] = {}
     rounds = max(lab.pick(4, 60) / pattern.every, lab.pick(1, 3))
-    with Hammer(lab.hammer, running.port, saves, clients=0, pause="20ms") as client:
+    with Hammer(lab.hammer, running.port, saves, "0", "20ms", "100") as client:
         client.wait(0, 10)
         with processes.Meter(running.mark) as meter:
             start = time.monotonic()

@@ -1,9 +1,9 @@
 """Question 1. From a save to the first new answer: ours, the bare loop, and everybody else, in turns in one run.
 
-A client asks every 2 ms on a connection of its own. What it is refused counts, what is cut, and what is stale: answered
-by a program older than the last save that had returned before the request was sent. It asks from before the save until
-a moment after the answer. Processor time is that of the tool, its builds and the app, which answers the client, until
-they are at rest again.
+A client asks every 2 ms on a new connection, while fewer than a hundred wait for an answer. What it is refused counts,
+what is cut, and what is stale: answered by a program older than the last save that had returned before the request was
+sent. It asks from before the save until a moment after the answer. Processor time is that of the tool, its builds and
+the app, which answers the client, until they are at rest again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.bench.apps import Framework, make
 from tests.bench.lab import CannotMeasureError, Data, Lab, Table, in_turn, present, ratios, shown
 from tests.bench.plots import Canvas
 from tests.bench.tools import PEERS, Tool, absent, bare, ours, peers
-from tests.bench.turns import Edit, Player, caught, columns
+from tests.bench.turns import Edit, Player, caught, columns, settle
 
 TAG = "nomsgpack"
 """The build tag that `tags` advises for a program with Gin."""
@@ -54,7 +54,7 @@ FULL = (
     Course("gin", 200, (*SINGLE, BURSTS[0]), 7),
     *(Course("nethttp", count, (*SINGLE, BURSTS[0]), 7, tag=False) for count in (3, 20, 200)),
 )
-QUICK = (Course("gin", 3, (SINGLE[0], BURSTS[0]), 2, others=2, tag=False),)
+QUICK = (Course("gin", 3, (SINGLE[0], BURSTS[0]), 2, others=1, tag=False),)
 
 
 def measure(lab: Lab) -> Data:
@@ -71,9 +71,8 @@ def _course(lab: Lab, course: Course) -> Data:
         for edit in lab.pick(course.edits[:1], course.edits):
             for player in players.values():
                 player.turn(edit, deadline)
-        for player in players.values():
-            processes.quiet(player.running.mark, deadline=lab.pick(3, 60))
-        for number in lab.rounds(course.turns, course.turns, 25):
+        settle(lab, players.values())
+        for number in lab.rounds(course.turns, course.turns, 15):
             lab.say(f"{course.name}: turn {number + 1}")
             for edit in course.edits:
                 for name in in_turn(list(players), number):
@@ -124,8 +123,7 @@ def _players(lab: Lab, course: Course, stack: contextlib.ExitStack) -> tuple[dic
 
     for tool in tools:
         join(tool)
-    for player in players.values():
-        processes.quiet(player.running.mark, 1.0, lab.pick(5, 300))
+    settle(lab, players.values())
     # What ours really builds with, once it is warm; asked of the builds themselves.
     build = caught(players[OURS])
     join(bare(EQUAL, build.flags, build.env))

@@ -16,7 +16,7 @@ from tests.bench.apps import litter, make, repository
 from tests.bench.lab import CannotMeasureError, Data, Lab, Table, in_turn, shown
 from tests.bench.plots import Canvas
 from tests.bench.tools import PEERS, Running, Tool, bare, ours, peers
-from tests.bench.turns import Player, caught
+from tests.bench.turns import Player, caught, settle
 
 MODES = ("proxy", "socket", "direct")
 
@@ -33,7 +33,7 @@ def _starts(lab: Lab) -> Data:
     repository(app.folder)
     with Player(lab, ours("ours"), app) as player:
         player.running.up()
-        processes.quiet(player.running.mark, 1.0, lab.pick(3, 300))
+        settle(lab, [player])
         build = caught(player)
     players: dict[str, Tool] = {"bare": bare("bare, our flags", build.flags, build.env)}
     players |= {mode: ours(f"ours, {mode}", mode) for mode in lab.pick(MODES[:1], MODES)}

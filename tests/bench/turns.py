@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -13,6 +13,12 @@ from tests.bench.apps import App, Kind
 from tests.bench.lab import Data, Lab, until
 from tests.bench.tools import Running, Tool
 from tests.hammer import Hammer, Saves
+
+REST = 20.0
+"""Seconds after which work that waits for rest has begun."""
+
+ASKING = ("0", "2ms", "100")
+"""How the client asks (tests/hammer): every 2 ms on a new connection while fewer than a hundred wait for an answer."""
 
 AFTER = 0.05
 """Seconds that the client goes on asking after the answer."""
@@ -62,7 +68,7 @@ class Player:
     def turn(self, edit: Edit, deadline: float) -> Took:
         """Save, wait for the answer, wait until all is at rest."""
         mark = self.running.mark
-        with Hammer(self.lab.hammer, self.running.port, self.saves, clients=0) as client:
+        with Hammer(self.lab.hammer, self.running.port, self.saves, *ASKING) as client:
             client.wait(0, 10)
             before = processes.cpu(self.running.members)
             for number in range(edit.saves):
@@ -77,6 +83,16 @@ class Player:
         said = client.said
         ms = (at - began) / 1e6 if at else None
         return Took(ms, said["Refused"], said["Stale"], said["Cut"], said["Odd"], used)
+
+
+def settle(lab: Lab, players: Iterable[Player]) -> None:
+    """Wait until what a tool does at rest is done too, such as warming what later builds use."""
+    for again in (False, True):
+        for player in players:
+            processes.quiet(player.running.mark, lab.pick(0.5, 1.0), lab.pick(3, 300))
+        if again or lab.quick:
+            return
+        time.sleep(REST)
 
 
 def columns(took: Sequence[Took]) -> Data:

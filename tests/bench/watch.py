@@ -16,12 +16,14 @@ from pathlib import Path
 from goreload_tasks.inputs.snapshot import Snapshot
 from tests.bench import processes
 from tests.bench.apps import App, litter, make, repository
-from tests.bench.lab import CannotMeasureError, Data, Lab, Table, in_turn, present, ratios, shown, spread, timed, until
+from tests.bench.lab import CannotMeasureError, Data, Lab, Table, in_turn, present, ratios, shown, timed, until
 from tests.bench.ledger import Ledger
 from tests.bench.plots import Canvas
 from tests.bench.tools import PEERS, Running, Tool, bare, ours, peers
-from tests.bench.turns import Edit, Player, caught
+from tests.bench.turns import Edit, Player, caught, settle
 from tests.driver import MAIN, free_port, get, write
+
+BARE = "bare, plain flags"
 
 NARROW = 1200
 """Files in the folders that a person would name."""
@@ -50,7 +52,7 @@ def measure(lab: Lab) -> Data:
 
 
 def _price(lab: Lab) -> Data:
-    """Everybody, one after the other, in one project full of files that are no inputs."""
+    """Everybody in one project full of files that are no inputs: starts in turns, then what each holds."""
     many = lab.pick(5_000, 50_000)
     app = make(lab.folder("price") / "app", "gin", 3)
     litter(app.folder, many)
@@ -59,19 +61,27 @@ def _price(lab: Lab) -> Data:
     repository(app.folder)
     known = _inodes(app.folder)
     tools = [
+        bare(BARE),
         ours("ours, inputs", GORELOAD_WATCH_INCLUDE=""),
         ours("ours, narrow paths", GORELOAD_WATCH_INCLUDE="web/**"),
         ours("ours, everything", **EVERYTHING),
         *peers()[: lab.pick(1, None)],
     ]
-    rows = []
-    for tool in tools:
+    held = {}
+    for tool in tools:  # before the starts are counted: the first one finds the inputs out
         try:
-            rows.append({"tool": tool.name, **_weigh(lab, tool, app, known)})
+            held[tool.name] = _weigh(lab, tool, app, known)
         except CannotMeasureError as error:
             if tool not in PEERS:
                 raise
             lab.say(str(error))
+    starts: dict[str, list[float]] = {name: [] for name in held}
+    for number in lab.rounds(5, 1, 8):
+        for tool in in_turn([tool for tool in tools if tool.name in held], number):
+            app.binary.unlink(missing_ok=True)
+            with Running(tool, app) as running:
+                starts[tool.name].append(running.up(lab.pick(60, 300)))
+    rows = [{"tool": name, "start_s": starts[name], **found} for name, found in held.items()]
     return {"files": many, "narrow": NARROW, "saved": _busy_saves(lab), "rows": rows}
 
 
@@ -89,13 +99,9 @@ def _inodes(folder: Path) -> dict[int, tuple[str, int]]:
 
 
 def _weigh(lab: Lab, tool: Tool, app: App, known: Mapping[int, tuple[str, int]]) -> Data:
-    """Start it some times; look at what it holds; then let a package manager be busy beside it."""
-    starts = []
-    for _ in range(lab.pick(1, 4)):
-        with Running(tool, app) as running:
-            starts.append(running.up(lab.pick(60, 300)))
+    """What it holds at rest, and what comes to it when a package manager is busy beside it."""
     with Running(tool, app) as running:
-        starts.append(running.up(lab.pick(60, 300)))
+        running.up(lab.pick(60, 300))
         processes.quiet(running.mark, 0.5, lab.pick(5, 60))
         watches = processes.watched(running.own)
         held = {known[inode][0]: mask for inode, mask in watches if inode in known}
@@ -112,7 +118,6 @@ def _weigh(lab: Lab, tool: Tool, app: App, known: Mapping[int, tuple[str, int]])
         restarts = running.text.count("listening on") - began
     lab.say(f"{tool.name}: {len(watches)} watches, {events} events")
     return {
-        "start_s": starts[1:],  # the first start finds the inputs out
         "watches": len(watches),
         "files": files,
         "rss_mb": memory / 1e6,
@@ -163,8 +168,7 @@ def _beside(lab: Lab) -> Data:
             players[f"{count}"] = stack.enter_context(Player(lab, ours("ours"), app))
             players[f"{count}"].running.up()
             lab.say(f"a program beside {count} files is up")
-        for player in players.values():
-            processes.quiet(player.running.mark, 0.5, lab.pick(3, 120))
+        settle(lab, players.values())
         found = _compare(lab, players, 11, 12)
         rss = {name: processes.rss(player.running.own) / 1e6 for name, player in players.items()}
     return {"ms": found, "rss_mb": rss}
@@ -178,7 +182,7 @@ def _own(lab: Lab) -> Data:
         with contextlib.ExitStack() as stack:
             one = Player(lab, ours("ours"), make(place / f"ours{count}", "nethttp", count))
             stack.enter_context(one).running.up(900)
-            processes.quiet(one.running.mark, 1.0, lab.pick(3, 300))
+            settle(lab, [one])
             build = caught(one)
             loop = bare("bare, our flags", build.flags, build.env)
             other = Player(lab, loop, make(place / f"bare{count}", "nethttp", count))
@@ -289,11 +293,11 @@ def _look(lab: Lab) -> Data:
 def tables(data: Data) -> list[Table]:
     """One per part."""
     price = data["price"]
-    first = spread(price["rows"][0]["start_s"])[1]
+    plain = price["rows"][0]["start_s"]
     rows = [
         [
             row["tool"],
-            f"{spread(row['start_s'])[1] / first:.2f}",
+            shown(ratios(row["start_s"], plain), 2),
             shown(row["start_s"], 2),
             str(row["watches"]),
             str(row["files"]),
@@ -306,7 +310,7 @@ def tables(data: Data) -> list[Table]:
     ]
     head = [
         "the price of watching",
-        "start to ours",
+        "start to bare",
         "start s",
         "watches",
         "files under watch",

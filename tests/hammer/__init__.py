@@ -59,14 +59,15 @@ class Hammer:
     """The clients at work, until the block ends; then `said` is what they found (main.go, report).
 
     Args:
-        clients: those that ask without a pause. pause: between the requests of the other one, such as 2ms.
+        rest: how they ask, as main.go says: clients that ask without a pause, the pause of one more, and how many of
+            its questions may wait for an answer; such as "0", "2ms", "100".
     """
 
-    def __init__(self, program: Path, port: int, saves: Saves, clients: int = 8, pause: str = "2ms") -> None:
+    def __init__(self, program: Path, port: int, saves: Saves, *rest: str) -> None:
         self.said: dict[str, Any] = {}
         self.seen: dict[int, int] = {}
         """When each version that was newer than all before it was answered first, in nanoseconds."""
-        self._argv = [str(program), f"127.0.0.1:{port}", str(saves.path), str(clients), pause]
+        self._argv = [str(program), f"127.0.0.1:{port}", str(saves.path), *rest]
         self._rest = b""
 
     def __enter__(self) -> Self:

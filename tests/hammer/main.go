@@ -1,8 +1,9 @@
 // Hammer asks a server without mercy, and says when an answer is refused, cut, lost, or older than the last save that had
 // returned before it was asked for.
 //
-// hammer ADDRESS FILE [CLIENTS [PAUSE]]: so many clients (8) ask without a pause on a connection of their own, and one
-// more asks at every PAUSE (2ms) on a new one. Each version newer than all before is a line when it is first seen, with
+// hammer ADDRESS FILE [CLIENTS [PAUSE [MOST]]]: so many clients (8) ask without a pause on a connection of their own, and
+// one more asks at every PAUSE (2ms) on a new one, whatever became of the others, until MOST of them wait for an answer
+// (no limit to speak of; a slow build would else be buried under questions). Each version newer than all before is a line when it is first seen, with
 // the time; at the end of stdin what was found is one line of JSON.
 //
 // The saver and this program share a file: 8 bytes with the number of the last save that has returned, 8 with that of the
@@ -39,13 +40,12 @@ type report struct {
 	Mistakes []string // the first of them
 }
 
-const most = 100
-
 var (
 	shared  []byte
 	said    = report{newest: -1}
 	address string
 	pause   = 2 * time.Millisecond
+	most    = 1 << 20
 )
 
 func main() {
@@ -64,6 +64,10 @@ func main() {
 	}
 	if len(os.Args) > 4 {
 		pause, err = time.ParseDuration(os.Args[4])
+		check(err)
+	}
+	if len(os.Args) > 5 {
+		most, err = strconv.Atoi(os.Args[5])
 		check(err)
 	}
 
@@ -107,8 +111,7 @@ func steady(over chan struct{}, post bool) {
 	}
 }
 
-// fresh asks at every pause, each time on a connection of its own, whatever became of the others; only when `most` of
-// them wait for an answer it waits too, so that a slow build is not buried under questions.
+// fresh asks at every pause, each time on a connection of its own.
 func fresh(over chan struct{}) {
 	var under sync.WaitGroup
 	room := make(chan struct{}, most)
