@@ -1,7 +1,7 @@
 """Question 6. What a start costs over the bare build and start, and what is held at rest.
 
-A program with Gin and 20 packages beside 50,000 files that git ignores, the build cache warm. Starts are in turns with
-the bare loop's, with the same flags. At rest everybody waits through the same quiet minute; an app is not counted with
+Starts: a program with Gin and 20 packages beside 50,000 files that git ignores, the build cache warm, in turns with the
+bare loop's, with the same flags. At rest everybody waits through the same quiet minute; an app is not counted with
 its tool. Wake-ups are the voluntary context switches of all threads: each is a sleep that ended.
 """
 
@@ -48,7 +48,7 @@ def _starts(lab: Lab) -> Data:
 
     for name in players:
         start(name)
-    for number in lab.rounds(11, 3, 8):
+    for number in lab.rounds(11, 2, 8):
         for name in in_turn(list(players), number):
             found[name].append(start(name))
     return found
@@ -63,7 +63,7 @@ def _rest(lab: Lab) -> Data:
         running: dict[str, Running] = {}
         for number, tool in enumerate(tools):
             app = make(place / f"{number}", "gin", 3)
-            litter(app.folder, lab.pick(1_000, 50_000))
+            litter(app.folder, lab.pick(1_000, 5_000))
             repository(app.folder)
             one = stack.enter_context(Running(tool, app))
             try:
@@ -94,7 +94,7 @@ def _rest(lab: Lab) -> Data:
             }
             for name, pids in own.items()
         ]
-    return {"rest": rows, "seconds_of_rest": lasted, "files": lab.pick(1_000, 50_000)}
+    return {"rest": rows, "seconds_of_rest": lasted, "files": lab.pick(1_000, 5_000)}
 
 
 def tables(data: Data) -> list[Table]:
