@@ -88,6 +88,7 @@ class Service:
         self._elsewhere: int | None = None
         self._opened = False
         self._waits_for = ""
+        self._mended = False  # since the newest build began
         self._unlisted = False  # the newest listing could not be asked for
         self._missed = False  # the newest launch could not start
         self._window = (time.time_ns(), 0)
@@ -241,10 +242,20 @@ class Service:
             self._report.about(files)
             self._report.noticed(_age(self.tree.path(files[0])))
             self.handle(cycle.Changed(finding.verdict))
+        if finding.mended:
+            self._try_again(finding.mended)
         if finding.relist:  # until it is known what the new names mean, nothing is known to be up to date
             self._listing = True
             self._show()
         return finding.relist
+
+    def _try_again(self, files: tuple[str, ...]) -> None:
+        """A build that failed, or will, may have done so for a header that was wrong in these files."""
+        if self.state.build:
+            self._mended = True
+        elif self.state.outcome and self.state.outcome.digest is None:
+            self._report.about(files)
+            self.handle(cycle.Changed("rebuild"))
 
     def _without_loops(self, files: tuple[str, ...]) -> tuple[str, ...]:
         """The files that changed, without those that the app writes at each of its starts."""
@@ -349,9 +360,12 @@ class Service:
         if self._resting:
             self._resting.cancel()
         self._window = (time.time_ns(), 0)
+        self._mended = False
         progress = asyncio.create_task(self._progress())
         try:
             result = await self._making.run(generation, self._cancelled)
+            if result.code and not result.cancelled and self._mended:
+                result = await self._making.run(generation, self._cancelled)
         finally:
             progress.cancel()
             self._window = (self._window[0], time.time_ns())

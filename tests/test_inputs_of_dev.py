@@ -409,3 +409,21 @@ def test_flags_of_go_env_w_count_from_the_next_start_and_the_person_is_told(proj
     assert dev.stop() == 130
     again = driver.start(project, "dev", env=env)
     assert get(again.url()) == "red"
+
+
+def test_test_that_broke_a_build_and_is_mended_lets_it_be_built_again(project: Path, driver: Driver) -> None:
+    weather(project)
+    dev = Counted(project, driver)
+    dev.mark()
+    before, app = dev.builds, dev.app()
+    write(project, {"new_test.go": ""})  # as an editor begins a file; `go build` refuses to read it
+    write(project, {"new_test.go": "package main\n"})
+    dev.mark()
+    assert dev.builds == before + 1
+    assert dev.app() != app
+    write(project, {"new_test.go": ""})
+    write(project, {"answer.go": answer("two")})
+    dev.dev.line("new_test.go:1:1: expected 'package'")
+    write(project, {"new_test.go": "package main\n"})
+    url = dev.dev.line(r"new_test.go -> built .*(http://localhost:\d+)").group(1)
+    until(lambda: get(url) == "two", "two")

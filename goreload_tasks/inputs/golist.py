@@ -30,6 +30,7 @@ _FILES = (
     "EmbedFiles",
 )
 _LEFT_OUT = ("IgnoredGoFiles", "IgnoredOtherFiles", "InvalidGoFiles")
+_TESTS = ("TestGoFiles", "XTestGoFiles")
 _OTHER = ("Dir", "ImportPath", "Name", "Standard", "DepOnly", "Module", "EmbedPatterns", "Imports", "Error")
 
 SOURCE_ENDINGS = frozenset(
@@ -60,6 +61,7 @@ class Package:
     folder: str
     files: frozenset[str] = frozenset()
     left_out: frozenset[str] = frozenset()
+    tests: frozenset[str] = frozenset()
     embeds: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
     error: str = ""
@@ -102,7 +104,7 @@ KNOWN = ("GOMOD", "GOWORK", "GOENV", "GOFLAGS", "GOROOT", "GOMODCACHE", *_CFLAGS
 
 def command(go: str, flags: Sequence[str], mains: Sequence[str]) -> list[str]:
     """The argv of a listing."""
-    return [go, "list", "-e", "-deps", f"-json={','.join((*_OTHER, *_FILES, *_LEFT_OUT))}", *flags, *mains]
+    return [go, "list", "-e", "-deps", f"-json={','.join((*_OTHER, *_FILES, *_LEFT_OUT, *_TESTS))}", *flags, *mains]
 
 
 def parse(code: int, out: bytes, err: bytes, known: Mapping[str, str], flags: Sequence[str], cwd: str) -> Listing:
@@ -171,6 +173,7 @@ def _package(path: str, folder: str, item: Mapping[str, Any]) -> Package:
         folder,
         named(_FILES),
         named(_LEFT_OUT),
+        named(_TESTS),
         tuple(item.get("EmbedPatterns") or ()),
         tuple(item.get("Imports") or ()),
         str(error.get("Err", "")),
@@ -245,6 +248,11 @@ def may_be_source(name: str) -> bool:
     if name.startswith(("_", ".")) or name.endswith("_test.go"):
         return False
     return os.path.splitext(name)[1] in SOURCE_ENDINGS
+
+
+def may_be_test(name: str) -> bool:
+    """Could a file of this name be a test? Its header is read by every build, which fails when it cannot be."""
+    return name.endswith("_test.go") and not name.startswith(("_", "."))
 
 
 def for_a_system(name: str) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from goreload_tasks.inputs.embed import embed_folders, embeddable, embedded_by, leads, reached
-from goreload_tasks.inputs.golist import for_a_system, may_be_source
+from goreload_tasks.inputs.golist import for_a_system, may_be_source, may_be_test
 from goreload_tasks.inputs.ignore import Ignore, Patterns
 from goreload_tasks.inputs.modules import within
 from goreload_tasks.inputs.shape import constraint
@@ -23,9 +23,9 @@ HEADER = 64 * 1024
 class Inputs:
     """The inputs by what their change means, and where new ones can appear.
 
-    build: the content decides the binary. left_out: in a package's folder, but not in the build; the shape may bring
-    it in. read: what `rules` and `watch.include` select and env files, each with its rule; of what is in the build too,
-    that which a command goes before. rules: ignore files.
+    build: the content decides the binary. left_out: in a package's folder, tests too, but not in the build; the shape
+    may bring it in, or make the go command refuse the package. read: what `rules` and `watch.include` select and env
+    files, each with its rule; of what is in the build too, that which a command goes before. rules: ignore files.
     packages: folders of packages. embeds: folder and patterns of packages that embed. scanned: folders in which any
     new file may be one that a rule selects.
     """
@@ -89,7 +89,13 @@ class Places:
 
     def may_come(self, path: str) -> bool:
         """May a name that came or went change what the inputs are?"""
-        return self.builds(path) or self.selected(path) is not None or self._scannable(path) or self._leads(path)
+        if self.builds(path) or self.selected(path) is not None or self._scannable(path) or self._leads(path):
+            return True
+        return self._tests(path) and not self._ignore.by_setting(path)
+
+    def _tests(self, path: str) -> bool:
+        folder, name = os.path.split(path)
+        return folder in self._inputs.packages and may_be_test(name)
 
     def builds(self, path: str) -> bool:
         """May it decide which files are in the build?"""
@@ -103,9 +109,11 @@ class Places:
         return self.embedder(path) is not None or self._is_awaited(path)
 
     def doubtful(self, path: str) -> bool:
-        """Is it a source that may be left out, as cgo is? Then the go command is asked before anything is built."""
+        """Is it a source that may be left out, as cgo and tests are? Then the go command is asked before any build."""
         folder, name = os.path.split(path)
         inputs = self._inputs
+        if self._tests(path):
+            return self.embedder(path) is None
         if folder not in inputs.packages | inputs.wanted or not may_be_source(name) or self.embedder(path):
             return False
         if for_a_system(name) or not name.endswith(".go"):

@@ -24,6 +24,7 @@ def spelled(listing: Listing) -> Listing:
             folder=next(_real(package.folder)),
             files=_all(package.files),
             left_out=_all(package.left_out),
+            tests=_all(package.tests),
         )
         for path, package in listing.packages.items()
     }

@@ -16,7 +16,7 @@ from goreload_tasks.app.process import Capture
 from goreload_tasks.build.command import Plan, value
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.inputs import memory
-from goreload_tasks.inputs.golist import KNOWN, Listing, command, may_be_source, parse
+from goreload_tasks.inputs.golist import KNOWN, Listing, command, may_be_source, may_be_test, parse
 from goreload_tasks.inputs.headers import unseen
 from goreload_tasks.inputs.ignore import Ignore, Patterns, repository
 from goreload_tasks.inputs.modules import only_adds, sums
@@ -43,12 +43,15 @@ class Finding:
     """What changed, and what it calls for.
 
     rules: commands to run first, each with the files that called for it. relist: the inputs may be others now.
+    mended: files that are not in the build, but whose header the go command reads; were a mistake in one of them, a
+    build failed, and would not now.
     """
 
     verdict: Literal["rebuild", "restart", "refresh"] | None = None
     files: tuple[str, ...] = ()
     rules: Mapping[Rule, tuple[str, ...]] = field(default_factory=dict)
     relist: bool = False
+    mended: tuple[str, ...] = ()
 
 
 class Tree:
@@ -82,6 +85,7 @@ class Tree:
         self._came: tuple[str, ...] = ()  # names that called for a listing
         self._doubtful: frozenset[str] = frozenset()  # sources that a listing says of whether the build reads them
         self._entered: tuple[str, ...] = ()  # those of which it said so
+        self._mended: tuple[str, ...] = ()  # those of which it did not, and finds no mistake in
         self._sums: dict[str, frozenset[tuple[str, ...]]] = {}  # what go.work.sum said
         self._places = Places(root, self.inputs, self._rules, self._ignore, {})
 
@@ -116,6 +120,7 @@ class Tree:
         torn = [path for path, at in found.touched.items() if begun - COARSE_NS <= at <= (ended or at)]
         appeared, self._appeared = self._appeared, ()
         entered, self._entered = self._entered, ()
+        mended, self._mended = self._mended, ()
         named = [os.path.join(folder, name) for folder, names in found.names.items() for name in names]
         new = [path for path in named if path not in inputs.files and self._places.may_come(path)]
         touched = [*found.changed, *torn, *appeared]
@@ -136,7 +141,7 @@ class Tree:
         relist |= any(path in inputs.rules or path in self.listing.extra for path in found.changed)
         relist |= not self._places.above.isdisjoint(named)
         relist |= any(self._leads_elsewhere(path) for path in (*found.changed, *found.touched))
-        return self._finding(rebuild, ruled, relist)
+        return replace(self._finding(rebuild, ruled, relist), mended=tuple(map(self._short, mended)))
 
     def _leads_elsewhere(self, path: str) -> bool:
         """Has a file become a symlink, or is it none any more, or one to another file?"""
@@ -231,7 +236,10 @@ class Tree:
         return not any(
             _differs(path, entry, before.get(path, ABSENT), named) for path, entry in entries.items()
         ) and not any(
-            path not in entries and path not in self._places.above and self._places.may_come(path)
+            path not in entries
+            and path not in self._places.above
+            and self._places.may_come(path)
+            and not may_be_test(name)
             for folder in self.folders
             for name in self._snapshot.names(folder)
             for path in (os.path.join(folder, name),)
@@ -298,9 +306,10 @@ class Tree:
         self._sums |= {path: sums(path) for path in fresh}
         none = inputs.rules | fresh if listing.clean else inputs.rules  # the listing itself may have written it
         found = (path for path in dict.fromkeys((*appeared, *moved)) if path not in none)
-        # Where the listing went wrong, the build is to say why.
-        in_build = (path for path in sorted(doubtful) if path in inputs.build or not listing.clean)
-        self._entered += tuple(in_build)
+        # Where the listing went wrong, the build is to say why; but not of a test, without which the program is right.
+        wrong = {path for path in doubtful if not listing.clean and not may_be_test(os.path.basename(path))}
+        self._entered += tuple(sorted((doubtful & inputs.build) | wrong))
+        self._mended += tuple(sorted(doubtful - inputs.build)) if listing.clean else ()
         self._appeared += (*found, *news, *self._unlisted(before))
 
     async def _listed(self) -> tuple[Listing, Inputs]:
@@ -316,7 +325,7 @@ class Tree:
             listing = await asyncio.to_thread(spelled, listing)
         packages = listing.packages.values()
         build = listing.extra.union(*(package.files for package in packages))
-        left_out = frozenset[str]().union(*(package.left_out for package in packages))
+        left_out = frozenset[str]().union(*(package.left_out | package.tests for package in packages))
         folders = frozenset(package.folder for package in packages if package.folder)
         embedding = tuple((package.folder, package.embeds) for package in packages if package.embeds)
         if not listing.clean:
@@ -417,6 +426,8 @@ def _differs(path: str, now: Entry, before: Entry, named: Iterable[str]) -> bool
     Args:
         named: those of which the flags say that they decide.
     """
+    if may_be_test(os.path.basename(path)):
+        return False
     if path.endswith(".go"):
         return now.shape != before.shape
     decides = os.path.basename(path) in ("go.mod", "go.work", "modules.txt") or path in named

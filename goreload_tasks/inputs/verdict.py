@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from goreload_tasks.inputs.golist import Listing, Package, below, for_a_system, may_be_source
+from goreload_tasks.inputs.golist import Listing, Package, below, for_a_system, may_be_source, may_be_test
 from goreload_tasks.inputs.headers import contents
 from goreload_tasks.inputs.ignore import Ignore, Reason
 from goreload_tasks.inputs.places import Inputs, Places
@@ -154,11 +154,11 @@ def _nothing(path: str, root: str, inputs: Inputs, listing: Listing, ignored: tu
     name = os.path.basename(path)
     parts = os.path.relpath(path, root).split(os.sep)
     said = _said(path)
-    if path in inputs.left_out:
+    if path in inputs.left_out and not may_be_test(name):
         return constraint(path, name), "a change of its constraint would be noticed"
     if path in inputs.rules:
         return ("it decides what is ignored: the files that rules select are found anew at once",)
-    if name.endswith("_test.go"):
+    if may_be_test(name):
         return ("a test: `go test` reads it, `go build` does not",)
     if name.endswith(".go") and name.startswith(("_", ".")):
         return ("the go command passes over names that begin with `_` or `.`",)

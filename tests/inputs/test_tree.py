@@ -539,6 +539,33 @@ def test_source_that_a_constraint_may_keep_out_is_asked_about_before_anything_is
     assert edit(wrong__go=None) == ("rebuild", None)
 
 
+def test_header_of_a_test_that_the_go_command_cannot_read_hinders_no_build_after_it_is_mended(tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    write(root, GO)
+    go = Go(root, [], {})
+
+    def edit(**files: str | None) -> tuple[str | None, tuple[str, ...], bool]:
+        for name, text in files.items():
+            path = root / "a" / f"{name}.go"
+            path.unlink() if text is None else path.write_text(text)
+        found = go.look()
+        assert (found.verdict, found.relist) == (None, True)
+        found = listed(go)
+        return found.verdict, found.mended, go.would_compile()
+
+    assert edit(x_test='package a_test\n\nimport "testing"\n') == (None, ("a/x_test.go",), False)
+    assert edit(x_test="") == (None, (), True)
+    assert edit(x_test="package a\n") == (None, ("a/x_test.go",), False)
+    assert edit(new_test="") == (None, (), True)
+    assert edit(new_test=None) == (None, ("a/new_test.go",), False)
+    assert edit(new_test="package b\n") == (None, (), True)
+    assert edit(new_test="package a\n") == (None, ("a/new_test.go",), False)
+    write(root, {"a/new_test.go": "package a\n\nfunc broken( {\n"})
+    assert (go.look(), go.would_compile()) == (Finding(), False)
+    assert edit(red="//go:build (red\n\npackage a\n")[::2] == ("rebuild", True)
+    assert edit(red="//go:build red\n\npackage a\n") == (None, ("a/red.go",), False)
+
+
 def test_new_source_calls_for_one_build_and_one_listing(tmp_path: Path) -> None:
     root = tmp_path / "app"
     write(root, GO)
