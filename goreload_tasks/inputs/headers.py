@@ -1,7 +1,8 @@
-"""C headers that a build reads and the go command does not watch.
+"""C headers and libraries that a build reads and the go command does not watch.
 
 `go build` hashes the headers in a package's own folder. One that is included from elsewhere (`#include "../x.h"`, or
-found by -I) is read by the C compiler alone: after an edit the go command leaves a stale binary. An overlay that adds a
+found by -I) is read by the C compiler alone, and a library (`#cgo LDFLAGS: -L${SRCDIR} -lx`) by the linker alone: after
+an edit the go command leaves a stale binary. An overlay that adds a
 file with their hash to the package's folder makes it look again (cmd/go, -overlay).
 """
 
@@ -19,13 +20,14 @@ from goreload_tasks.inputs.golist import Listing
 _INCLUDE = re.compile(rb'^[ \t]*(?://)?[ \t]*#[ \t]*(?:include|import)[ \t]*(?:"([^"\n]+)"|<([^>\n]+)>)', re.MULTILINE)
 _FLAGS = re.compile(rb"^[ \t]*(?://)?[ \t]*#cgo[^:\n]*(?:CFLAGS|CPPFLAGS|CXXFLAGS):([^\n]*)", re.MULTILINE)
 _FOLDER = re.compile(rb"-(?:I|iquote|isystem|idirafter)[ \t]*(\S+)")
+_LINKED = re.compile(rb"^[ \t]*(?://)?[ \t]*#cgo[^:\n]*LDFLAGS:([^\n]*)", re.MULTILINE)
 _C_ENDINGS = (".c", ".cc", ".cpp", ".cxx", ".m", ".h", ".hh", ".hpp", ".hxx", ".s", ".S", ".inc")
 NAME = "zz_goreload_headers.h"
 """What the overlay adds to a package's folder; nothing includes it."""
 
 
 def unseen(listing: Listing) -> dict[str, frozenset[str]]:
-    """For each package folder with C in it, the files that its C code includes from elsewhere in the project."""
+    """For each package folder with C in it, what its C code includes from elsewhere, and the libraries it names."""
     found = {}
     for package in listing.packages.values():
         c_files = [path for path in package.files if path.endswith(_C_ENDINGS)]
@@ -35,7 +37,8 @@ def unseen(listing: Listing) -> dict[str, frozenset[str]]:
             continue
         flags = (*(line for source in sources.values() for line in _FLAGS.findall(source)), os.fsencode(listing.cflags))
         where = [package.folder, *_include_folders(flags, package.folder)]
-        outside = _included(sources, where) - package.files
+        libraries = {path for source in sources.values() for path in _libraries(source, package.folder)}
+        outside = (_included(sources, where) | libraries) - package.files
         if outside:
             found[package.folder] = frozenset(outside)
     return found
@@ -45,6 +48,17 @@ def _include_folders(flags: Iterable[bytes], folder: str) -> list[str]:
     """Where flags say that headers are; relative to the package's folder, in which cgo runs the compiler."""
     named = [os.fsdecode(name).strip("\"'") for line in flags for name in _FOLDER.findall(line)]
     return [os.path.normpath(os.path.join(folder, name.replace("${SRCDIR}", folder))) for name in named]
+
+
+def _libraries(source: bytes, folder: str) -> Iterable[str]:
+    """The static libraries and objects that #cgo lines name, as far as they are files below a folder named there."""
+    words = [
+        word.replace("${SRCDIR}", folder) for line in _LINKED.findall(source) for word in os.fsdecode(line).split()
+    ]
+    folders = [word.removeprefix("-L") for word in words if word.startswith("-L")]
+    names = [os.path.join(place, f"lib{word[2:]}.a") for word in words if word.startswith("-l") for place in folders]
+    named = (os.path.normpath(os.path.join(folder, name)) for name in (*names, *words) if name.endswith((".a", ".o")))
+    return filter(os.path.isfile, named)
 
 
 def _included(sources: Mapping[str, bytes], where: list[str]) -> set[str]:

@@ -85,6 +85,8 @@ def _in_build(path: str, listing: Listing) -> tuple[str, ...]:
         why = _EXTRA.get(os.path.basename(path), "a flag of the build names it")
         if path.endswith((".h", ".inc", ".hpp", ".hh", ".hxx")):
             why = "C code of the build includes it from elsewhere; the go command does not watch it, we do"
+        elif path.endswith((".a", ".o")):
+            why = "a #cgo line of the build links it; the go command does not watch it, we do"
         return (why if os.path.exists(path) else f"it is not there; if it comes: {why}",)
     kind = "in" if may_be_source(os.path.basename(path)) else "embedded by"
     links = chain(owner, listing)

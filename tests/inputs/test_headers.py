@@ -45,7 +45,8 @@ FLAGS = ("-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=")
 
 def test_edited_header_from_elsewhere_is_built_in_as_a_clean_build_would(tmp_path: Path) -> None:
     root, scratch = tmp_path / "app", tmp_path / "scratch"
-    write(root, SOURCES)
+    unique = f"-DX={time.time_ns()}"  # what an earlier run left in the cache is as stale as what is shown here
+    write(root, {**SOURCES, "p/p.go": SOURCES["p/p.go"].replace("-DX", unique)})
     scratch.mkdir()
     plan = Plan(
         "go", str(root), ".", FLAGS, (), {**os.environ, "CGO_ENABLED": "1", "CGO_CFLAGS": f"-O1 -I{root}/flags"}
@@ -74,3 +75,49 @@ def test_edited_header_from_elsewhere_is_built_in_as_a_clean_build_would(tmp_pat
 def test_program_without_c_needs_no_overlay(tmp_path: Path) -> None:
     assert overlay({}, str(tmp_path)) is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_library_that_a_cgo_line_links_is_built_in_as_a_clean_build_would(tmp_path: Path) -> None:
+    root, scratch = tmp_path / "app", tmp_path / "scratch"
+    scratch.mkdir()
+    cgo = """package main
+
+// #cgo LDFLAGS: -L${SRCDIR}/lib -lnumber ${SRCDIR}/lib/more.o
+// int number(void);
+// int more(void);
+import "C"
+
+func main() { println(C.number(), C.more()) }
+"""
+    write(root, {"go.mod": "module example.com/app\n\ngo 1.23\n", "main.go": cgo, "lib/notes.txt": ""})
+    plan = Plan("go", str(root), ".", FLAGS, (), {**os.environ, "CGO_ENABLED": "1"})
+    tree = Tree(str(root), Settings(), capture, plan)
+    names = {"number": "libnumber.a", "more": "more.o"}
+
+    def compile_c(name: str, value: int) -> None:
+        write(scratch, {f"{name}.c": f"int {name}(void) {{ return {value}; }}\n"})
+        made = root / "lib" / names[name]
+        made.unlink(missing_ok=True)
+        subprocess.run(["cc", "-c", "-o", str(scratch / f"{name}.o"), str(scratch / f"{name}.c")], check=True)
+        if made.suffix == ".a":
+            subprocess.run(["ar", "rcsD", str(made), str(scratch / f"{name}.o")], check=True)
+        else:
+            (scratch / f"{name}.o").rename(made)
+
+    def build() -> str:
+        path = overlay(tree.headers, str(scratch))
+        out = tmp_path / "binary"
+        subprocess.run(plan.build(str(out), f"-overlay={path}"), cwd=root, env=plan.env, check=True)
+        return subprocess.run([out], capture_output=True, text=True, check=True).stderr.strip()
+
+    compile_c("number", 1)
+    compile_c("more", 2)
+    asyncio.run(tree.list(time.time_ns))
+    tree.look((0, 1))
+    assert tree.headers == {str(root): {str(root / "lib" / name) for name in names.values()}}
+    assert build() == "1 2"
+    for name, expected in {"number": "3 2", "more": "3 3"}.items():
+        compile_c(name, 3)
+        found = tree.look((0, 1))
+        assert (found.verdict, found.files) == ("rebuild", (f"lib/{names[name]}",))
+        assert build() == expected
