@@ -30,7 +30,7 @@ from goreload_tasks.service import Service
 from goreload_tasks.settings import Service as Settled
 from goreload_tasks.settings.merge import wrong
 from goreload_tasks.settings.schema import Rule, Tristate
-from goreload_tasks.store import Learned
+from goreload_tasks.store import Learned, discard
 from goreload_tasks.work import App, Command, GoWork
 
 SHELL_SIGNS = frozenset("|&;<>()$`")
@@ -142,6 +142,7 @@ async def _service(
     store.empty()
     learned = Learned(store.learned, memory.key(plan))
     scratch = stack.enter_context(store.scratch())
+    stack.callback(discard, store.direct)  # the next run would not trust it
     work = GoWork(plan, target, store, scratch, lambda: tree.headers, learned, settings.build.direct, turn)
     policy = cycle.Policy(settings.reload, settings.crash, app, settings.serve.overlap)
     check = functools.partial(project.confirm, settled, target) if target.recalled else None

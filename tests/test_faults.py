@@ -20,7 +20,7 @@ import pytest
 from goreload_tasks.inputs import memory
 from goreload_tasks.inputs.places import Inputs
 from goreload_tasks.inputs.snapshot import Entry, Stamp
-from goreload_tasks.store import keep
+from goreload_tasks.store import PARTS, keep
 from tests.driver import BIN, DEADLINE, MAIN, Driver, Task, alive, answer, free_port, get, server, until, write
 from tests.sources.test_sources import NAMESPACE, needs_namespace
 
@@ -496,9 +496,7 @@ def test_full_disk_fails_the_build_and_room_mends_it(small: Path, driver: Driver
     assert get(url) == "one"
     (small / "filler").unlink()
     answers(url, "six")
-    assert {path.name for path in (small / ".goreload" / "app").iterdir()} <= {
-        *("bin", "lock", "tmp", "listing.json", "target.json")
-    }
+    assert {path.name for path in (small / ".goreload" / "app").iterdir()} <= set(PARTS)
     assert dev.stop() == 130
     assert driver.run(small, "clean").returncode == 0
     assert not (small / ".goreload").exists()
@@ -536,7 +534,7 @@ def test_removed_folder_of_ours_is_made_anew_and_nobody_else_comes_in(project: P
     dev, url = started(driver, project)
     answers(url, "one")
     for text in ("two", "three"):
-        shutil.rmtree(project / ".goreload")
+        removed(project / ".goreload")
         (project / "answer.go").write_text(answer(text))
         dev.line("its folder in .goreload was removed: made anew")
         answers(url, text)
@@ -566,7 +564,7 @@ def test_folder_of_ours_removed_while_a_build_runs(project: Path, driver: Driver
 def test_first_dev_ends_when_a_second_took_the_removed_folder(project: Path, driver: Driver) -> None:
     server(project)
     first, _ = started(driver, project)
-    shutil.rmtree(project / ".goreload")
+    removed(project / ".goreload")
     second, url = started(driver, project)
     (project / "answer.go").write_text(answer("two"))
     first.line(f"app is already being run by pid {second.process.pid}: stop it first")

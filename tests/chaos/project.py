@@ -213,7 +213,9 @@ class Project:
         """Files that neither we nor git put here, and those in .goreload that may not be there after the end."""
         ours = re.compile(r"go\.mod|tasks\.py|\.gitignore|(main|answer|extra_\d+)\.go|notes\.txt|noise_test\.go")
         libs = re.compile(rf"({'|'.join(LIBS)})/lib\.go")
-        theirs = re.compile(r"\.goreload/(\.gitignore|app/(lock|listing\.json|target\.json|bin/\d+/app))")
+        theirs = re.compile(
+            r"\.goreload/(\.gitignore|app/(lock|(listing|target|learned)\.json|history\.jsonl|bin/\d+/app))"
+        )
         found = [
             str(path.relative_to(self.folder))
             for path in self.folder.rglob("*")
