@@ -213,7 +213,8 @@ class Project:
         """Files that neither we nor git put here, and those in .goreload that may not be there after the end."""
         ours = re.compile(r"go\.mod|tasks\.py|\.gitignore|(main|answer|extra_\d+)\.go|notes\.txt|noise_test\.go")
         libs = re.compile(rf"({'|'.join(LIBS)})/lib\.go")
-        theirs = re.compile(
+        kept = r"lock|(listing|target|learned)\.json|history\.jsonl|bin/\d+/app"
+        theirs = re.compile(rf"\.goreload/(\.gitignore|app/({kept}))")
             r"\.goreload/(\.gitignore|app/(lock|(listing|target|learned)\.json|history\.jsonl|bin/\d+/app))"
         )
         found = [
