@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -91,6 +92,7 @@ def main() -> None:
         for name in names:
             show(name)
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended then, too
     for name in list(os.environ):  # a person's own settings must not decide what is measured
         if name.startswith(("GORELOAD_", "INVOKE_")) or name == "GOFLAGS":
             del os.environ[name]
