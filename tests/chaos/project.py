@@ -215,8 +215,6 @@ class Project:
         libs = re.compile(rf"({'|'.join(LIBS)})/lib\.go")
         kept = r"lock|(listing|target|learned)\.json|history\.jsonl|bin/\d+/app"
         theirs = re.compile(rf"\.goreload/(\.gitignore|app/({kept}))")
-            r"\.goreload/(\.gitignore|app/(lock|(listing|target|learned)\.json|history\.jsonl|bin/\d+/app))"
-        )
         found = [
             str(path.relative_to(self.folder))
             for path in self.folder.rglob("*")
