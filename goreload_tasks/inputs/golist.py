@@ -176,7 +176,7 @@ def _package(path: str, folder: str, item: Mapping[str, Any]) -> Package:
         named(_TESTS),
         tuple(item.get("EmbedPatterns") or ()),
         tuple(item.get("Imports") or ()),
-        str(error.get("Err", "")),
+        ": ".join(filter(None, (str(error.get("Pos", "")), str(error.get("Err", ""))))),
     )
 
 

@@ -87,6 +87,8 @@ def _in_build(path: str, listing: Listing) -> tuple[str, ...]:
             why = "C code of the build includes it from elsewhere; the go command does not watch it, we do"
         elif path.endswith((".a", ".o")):
             why = "a #cgo line of the build links it; the go command does not watch it, we do"
+        elif path not in listing.extra:
+            why = f"it was in the build when the go command last saw all; now it says {_first(listing.error)}"
         return (why if os.path.exists(path) else f"it is not there; if it comes: {why}",)
     kind = "in" if may_be_source(os.path.basename(path)) else "embedded by"
     links = chain(owner, listing)
@@ -95,6 +97,10 @@ def _in_build(path: str, listing: Listing) -> tuple[str, ...]:
         f"{kind} package {owner.path}",
         f"imported through {through}" if len(links) > 1 else "the main package itself",
     )
+
+
+def _first(text: str) -> str:
+    return next(iter(text.splitlines()), "")
 
 
 def chain(package: Package, listing: Listing) -> tuple[str, ...]:
@@ -177,7 +183,7 @@ def _nothing(path: str, root: str, inputs: Inputs, listing: Listing, ignored: tu
         why = f"nothing that is built imports the package in {where}"
         if "testdata" in parts:
             why = "the go command passes over folders named testdata"
-        unseen = (f"the go command may not see all: {listing.error.splitlines()[0]}",) if listing.error else ()
+        unseen = (f"the go command may not see all: {_first(listing.error)}",) if listing.error else ()
         return (why, *((f"and its constraint `{said}` may keep it out anyway",) if said else ()), *unseen)
     if len(parts) == 1 and name in _SETTINGS:
         return ("`dev` reads it when it starts: start it again after a change",)

@@ -174,3 +174,23 @@ def test_verdict_is_what_a_change_calls_for(tmp_path: Path) -> None:
         settle()
         settle()
     assert wrong == [], "\n".join(wrong)
+
+
+def test_tree_that_is_broken_keeps_what_was_known_and_says_so(tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    write(root, FILES)
+    plan = Plan("go", str(root), ".", (), (), {**os.environ, "GOFLAGS": "-mod=mod", "GOPROXY": "off"})
+    asyncio.run(Tree(str(root), Settings(), capture, plan, str(tmp_path / "listing.json")).list(time.time_ns))
+    write(root, {"main.go": "package main\n\nimport (\n"})
+
+    def why(name: str, memory: str) -> tuple[str, ...]:
+        tree = Tree(str(root), Settings(), capture, plan, str(tmp_path / memory))
+        verdict = asyncio.run(tree.why(str(root / name)))
+        return verdict.calls_for, *verdict.reasons
+
+    mistake = "main.go:3:10: expected ')', found 'EOF'"
+    known = f"it was in the build when the go command last saw all; now it says {mistake}"
+    assert why("in/store/store.go", "listing.json") == ("rebuild", known)
+    lost = ("nothing that is built imports the package in in/store", f"the go command may not see all: {mistake}")
+    assert why("in/store/store.go", "none.json") == ("nothing", *lost)
+    assert not (tmp_path / "none.json").exists(), "to ask makes nothing"
