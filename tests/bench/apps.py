@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from goreload_tasks.adopt.scaffold import render
+from tests.bench.lab import Framework
 from tests.driver import write
 from tests.hammer import Saves
-
-Framework = Literal["gin", "nethttp"]
 
 ROUTER = {"gin": ("router *gin.Engine", '"github.com/gin-gonic/gin"'), "nethttp": ("mux *http.ServeMux", '"net/http"')}
 ROUTE = {

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from goreload_tasks.build.toolchain import find_go
 from tests import hammer
 
 T = TypeVar("T")
+
+Framework = Literal["gin", "nethttp"]
 
 Data = dict[str, Any]
 """What a question found: plain values, as they stand in the JSON."""
@@ -75,6 +77,11 @@ class Lab:
     def pick(self, quick: Any, full: Any) -> Any:
         """One or the other, as the form is."""
         return quick if self.quick else full
+
+    @property
+    def framework(self) -> Framework:
+        """Of the programs: Gin, or in the quick form net/http alone, which links in half the time."""
+        return "nethttp" if self.quick else "gin"
 
     def rounds(self, full: int, quick: int, seconds: float) -> Iterator[int]:
         """Numbers of turns. A quick form ends after so many seconds, but not before the first turn."""

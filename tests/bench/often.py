@@ -43,7 +43,7 @@ def measure(lab: Lab) -> Data:
     settings = lab.pick(((0, 0), (150, 5)), SETTINGS)
     place = lab.folder("often")
     ledger = Ledger(lab.folder("often/ledger"))
-    app = make(place / "app", "gin", 3)
+    app = make(place / "app", lab.framework, 3)
     rows: list[Data] = []
     for debounce, cooldown in settings:
         tool = ours("ours", "direct", GORELOAD_RELOAD_DEBOUNCE=f"{debounce}ms", GORELOAD_RELOAD_COOLDOWN=f"{cooldown}s")

@@ -144,7 +144,7 @@ def build_of(mark: str) -> Build | None:
                 env = dict(pair.split("=", 1) for pair in pairs if pair.startswith("GO") and "=" in pair)
                 new = {name: value for name, value in env.items() if os.environ.get(name) != value}
                 return Build(
-                    tuple(words[4:-1]),
+                    tuple(word for word in words[4:-1] if word != "-p=1"),  # that only keeps a proof at rest small
                     {
                         name: new[name]
                         for name in new

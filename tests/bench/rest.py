@@ -28,7 +28,7 @@ def measure(lab: Lab) -> Data:
 def _starts(lab: Lab) -> Data:
     """Seconds to the first answer, in turns."""
     place = lab.folder("starts")
-    app = make(place / "ours", "gin", lab.pick(3, 20))
+    app = make(place / "ours", lab.framework, lab.pick(3, 20))
     litter(app.folder, lab.pick(5_000, 50_000))
     repository(app.folder)
     with Player(lab, ours("ours"), app) as player:
@@ -62,7 +62,7 @@ def _rest(lab: Lab) -> Data:
     with contextlib.ExitStack() as stack:
         running: dict[str, Running] = {}
         for number, tool in enumerate(tools):
-            app = make(place / f"{number}", "gin", 3)
+            app = make(place / f"{number}", lab.framework, 3)
             litter(app.folder, lab.pick(1_000, 5_000))
             repository(app.folder)
             one = stack.enter_context(Running(tool, app))

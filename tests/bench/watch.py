@@ -54,7 +54,7 @@ def measure(lab: Lab) -> Data:
 def _price(lab: Lab) -> Data:
     """Everybody in one project full of files that are no inputs: starts in turns, then what each holds."""
     many = lab.pick(5_000, 50_000)
-    app = make(lab.folder("price") / "app", "gin", 3)
+    app = make(lab.folder("price") / "app", lab.framework, 3)
     litter(app.folder, many)
     for number in range(NARROW):
         write(app.folder, {f"web/part{number // 40}/{number}.ts": "export {}\n"})
@@ -164,7 +164,7 @@ def _beside(lab: Lab) -> Data:
     with contextlib.ExitStack() as stack:
         players = {}
         for count in counts:
-            app = make(place / f"{count}", "gin", 3)
+            app = make(place / f"{count}", lab.framework, 3)
             litter(app.folder, count)
             repository(app.folder)
             players[f"{count}"] = stack.enter_context(Player(lab, ours("ours"), app))
