@@ -115,7 +115,9 @@ class GoWork:
         if self._direct is None or self._direct[0] != self.plan:
             from goreload_tasks.build.direct import Direct  # at rest: the first build starts without it
 
-            self._direct = self.plan, Direct(self.plan, self.store.direct, self._mode, self._turn)
+            # What is killed at rest leaves its work where we remove it.
+            tidy = replace(self.plan, env={**self.env, "TMPDIR": self.scratch})
+            self._direct = self.plan, Direct(tidy, self.store.direct, self._mode, self._turn)
         return self._direct[1]
 
     @property
