@@ -24,13 +24,14 @@ from goreload_tasks.gateway.listener import bind
 from goreload_tasks.inputs import memory
 from goreload_tasks.inputs.tree import Tree
 from goreload_tasks.insight import history
+from goreload_tasks.kept import Learned
 from goreload_tasks.project import Project, drive
 from goreload_tasks.report import Report
 from goreload_tasks.service import Service
 from goreload_tasks.settings import Service as Settled
 from goreload_tasks.settings.merge import wrong
 from goreload_tasks.settings.schema import Rule, Tristate
-from goreload_tasks.store import Learned, discard
+from goreload_tasks.store import discard
 from goreload_tasks.work import App, Command, GoWork
 
 SHELL_SIGNS = frozenset("|&;<>()$`")

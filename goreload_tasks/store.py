@@ -16,13 +16,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import json
 import os
 import shutil
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from goreload_tasks.app import strays
 from goreload_tasks.errors import GoreloadError
@@ -222,69 +220,6 @@ class Store:
         """Leave nothing in our scratch folder."""
         for path in _within(self._scratch):
             discard(path)
-
-
-class Learned:
-    """What was found out at rest about building a service, kept for the next start.
-
-    Args:
-        path: of the file that keeps it.
-        key: a name for the way of building: toolchain, flags, variables. What was learned of another is forgotten.
-    """
-
-    def __init__(self, path: str, key: str) -> None:
-        self._path = path
-        self._key = key
-        said = recall(path)
-        offered = said.get("offered") if said.get("key") == key else None
-        self.lean: bool = said.get("key") == key and said.get("lean") is True
-        """Everything has been compiled without DWARF: see `command.LEAN`."""
-        self.offered = frozenset(map(str, offered)) if isinstance(offered, list) else frozenset[str]()
-        """Tags that were offered to the person, or are not worth it."""
-        self.verified = _count(said, "verified") if said.get("key") == key else 0
-        """Direct builds that `go build` has proved right."""
-        self.different = _count(said, "different") if said.get("key") == key else 0
-        """Those that were wrong."""
-
-    def learn(
-        self, *, lean: bool = False, offered: Iterable[str] = (), verified: bool = False, different: bool = False
-    ) -> None:
-        """Know more from now on."""
-        self.lean |= lean
-        self.offered |= frozenset(offered)
-        self.verified += verified
-        self.different += different
-        said = {"lean": self.lean, "offered": sorted(self.offered)}
-        keep(self._path, {"key": self._key, **said, "verified": self.verified, "different": self.different})
-
-
-def _count(said: Mapping[str, Any], name: str) -> int:
-    return value if isinstance(value := said.get(name), int) else 0
-
-
-def keep(path: str, said: Mapping[str, object]) -> None:
-    """Write what we know for the next run, whole or not at all; what cannot be written is found out again.
-
-    Only into a folder of ours that is there already.
-    """
-    fresh = path + FRESH
-    with contextlib.suppress(OSError):
-        try:
-            with open(fresh, "w", encoding="utf-8", errors="surrogateescape", opener=private) as stream:
-                json.dump(said, stream, ensure_ascii=False)
-            os.replace(fresh, path)
-        except OSError:
-            discard(fresh)  # half written: the disk is full
-
-
-def recall(path: str) -> dict[str, Any]:
-    """What an earlier run has kept; empty: nothing that can be read."""
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape", opener=private) as stream:
-            said = json.load(stream)
-    except (OSError, ValueError):
-        return {}
-    return said if isinstance(said, dict) else {}
 
 
 def _make(folder: str) -> None:

@@ -16,8 +16,9 @@ from goreload_tasks.build.diagnostics import hindrance
 from goreload_tasks.build.toolchain import Target
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.inputs.headers import overlay
+from goreload_tasks.kept import Learned
 from goreload_tasks.settings import Settings
-from goreload_tasks.store import Learned, Store
+from goreload_tasks.store import Store
 
 if TYPE_CHECKING:
     from goreload_tasks.build.direct import Direct, DirectJob

@@ -15,7 +15,8 @@ import pytest
 from goreload_tasks.app import strays
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.insight import history
-from goreload_tasks.store import MARK, Store, TakenError, found, holder, keep, recall, remove
+from goreload_tasks.kept import keep, recall
+from goreload_tasks.store import MARK, Store, TakenError, found, holder, remove
 from tests.driver import Driver, server, write
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from goreload_tasks.app.process import Capture
 from goreload_tasks.build.command import Plan, build_env, collector, flags, is_fast, may_be_lean
 from goreload_tasks.errors import GoreloadError
+from goreload_tasks.kept import keep, recall
 from goreload_tasks.settings import Service
-from goreload_tasks.store import keep, recall
 
 
 def find_go(environ: Mapping[str, str]) -> str:

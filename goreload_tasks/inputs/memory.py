@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from goreload_tasks.build.command import Plan
 from goreload_tasks.inputs.places import Inputs
 from goreload_tasks.inputs.snapshot import Entry, Stamp
-from goreload_tasks.store import keep, recall
+from goreload_tasks.kept import keep, recall
 
 FORM = 1
 """Raised when what is written changes its meaning."""

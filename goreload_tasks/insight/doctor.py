@@ -20,6 +20,7 @@ from goreload_tasks.inputs import memory
 from goreload_tasks.inputs.ignore import Ignore, repository
 from goreload_tasks.inputs.tree import Tree
 from goreload_tasks.insight import history
+from goreload_tasks.kept import Learned
 from goreload_tasks.project import Project
 from goreload_tasks.settings import Service
 from goreload_tasks.sources.mounts import mountinfo, silent
@@ -180,7 +181,7 @@ def _memory() -> Finding:
 
 def _building(project: Project, service: Service, plan: Plan) -> Finding:
     place = project.store(service)
-    learned = store.Learned(place.learned, memory.key(plan))
+    learned = Learned(place.learned, memory.key(plan))
     reloads = sum(1 for _ in history.read(place.history))
     how = "links without DWARF" if learned.lean else "will link without DWARF after a rest of `dev`"
     if not plan.may_be_lean:

@@ -1,0 +1,75 @@
+"""What one run writes down for the next: what was asked of the go command, and what was found out at rest."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from goreload_tasks.store import FRESH, discard, private
+
+
+class Learned:
+    """What was found out at rest about building a service, kept for the next start.
+
+    Args:
+        path: of the file that keeps it.
+        key: a name for the way of building: toolchain, flags, variables. What was learned of another is forgotten.
+    """
+
+    def __init__(self, path: str, key: str) -> None:
+        self._path = path
+        self._key = key
+        said = recall(path)
+        if said.get("key") != key:
+            said = {}
+        self.lean: bool = said.get("lean") is True
+        """Everything has been compiled without DWARF: see `command.LEAN`."""
+        self.offered = frozenset(map(str, offered if isinstance(offered := said.get("offered"), list) else ()))
+        """Tags that were offered to the person, or are not worth it."""
+        self.verified = _count(said, "verified")
+        """Direct builds that `go build` has proved right."""
+        self.different = _count(said, "different")
+        """Those that were wrong."""
+
+    def learn(
+        self, *, lean: bool = False, offered: Iterable[str] = (), verified: bool = False, different: bool = False
+    ) -> None:
+        """Know more from now on."""
+        self.lean |= lean
+        self.offered |= frozenset(offered)
+        self.verified += verified
+        self.different += different
+        said = {"lean": self.lean, "offered": sorted(self.offered)}
+        keep(self._path, {"key": self._key, **said, "verified": self.verified, "different": self.different})
+
+
+def _count(said: Mapping[str, Any], name: str) -> int:
+    return value if isinstance(value := said.get(name), int) else 0
+
+
+def keep(path: str, said: Mapping[str, object]) -> None:
+    """Write what we know for the next run, whole or not at all; what cannot be written is found out again.
+
+    Only into a folder of ours that is there already.
+    """
+    fresh = path + FRESH
+    with contextlib.suppress(OSError):
+        try:
+            with open(fresh, "w", encoding="utf-8", errors="surrogateescape", opener=private) as stream:
+                json.dump(said, stream, ensure_ascii=False)
+            os.replace(fresh, path)
+        except OSError:
+            discard(fresh)  # half written: the disk is full
+
+
+def recall(path: str) -> dict[str, Any]:
+    """What an earlier run has kept; empty: nothing that can be read."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape", opener=private) as stream:
+            said = json.load(stream)
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
