@@ -72,7 +72,7 @@ def _course(lab: Lab, course: Course) -> Data:
             for player in players.values():
                 player.turn(edit, deadline)
         settle(lab, players.values())
-        for number in lab.rounds(course.turns, course.turns, 15):
+        for number in lab.rounds(course.turns, course.turns, 8):
             lab.say(f"{course.name}: turn {number + 1}")
             for edit in course.edits:
                 for name in in_turn(list(players), number):
