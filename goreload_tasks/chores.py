@@ -85,8 +85,11 @@ class Chores:
             return False
         plan = dataclasses.replace(work.plan, nice=LOWEST)
         env = {**work.env, "GOTMPDIR": self._place}
-        result = await Job(plan.build(os.path.join(self._place, "lean"), LEAN), plan.cwd, env).run()
+        made, generation = os.path.join(self._place, "lean"), work.made
+        result = await Job(plan.build(made, LEAN), plan.cwd, env).run()
         if result.code == 0:
+            if not work.overlaid:  # the flags are written into a binary: without this the next one would be another
+                os.replace(made, work.twin(generation))
             work.learned.learn(lean=True)
             self._report.detail("lean", "everything is compiled without DWARF now: links are faster from here on")
         return False

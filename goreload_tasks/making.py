@@ -102,7 +102,8 @@ class Making:
         self._digests = {known: name for known, name in self._digests.items() if self._exists(known)}
         self._remarks = {known: remark for known, remark in self._remarks.items() if self._exists(known)}
         for known, name in reversed(self._digests.items()):
-            if binary and (path := self._work.binary(known)) and same_file(binary, path):
+            paths = filter(None, (self._work.binary(known), self._work.twin(known)))
+            if binary and any(same_file(binary, path) for path in paths):
                 self._digests[generation] = name
                 return name
         self._digests[generation] = str(generation)

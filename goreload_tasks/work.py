@@ -45,6 +45,10 @@ class Work(Protocol):
 
     def binary(self, generation: int) -> str | None: ...
 
+    def twin(self, generation: int) -> str | None:
+        """Where the same program is as builds with other flags make it from now on, if it was made."""
+        ...
+
     def hindered(self, result: Result) -> Literal["killed", "full"] | None:
         """Why a failure says nothing about the sources."""
         ...
@@ -145,11 +149,19 @@ class GoWork:
         self.newest = self._direct[1].job(out, job)
         return self.newest
 
+    @property
+    def overlaid(self) -> bool:
+        """Does a build need an overlay of ours?"""
+        return bool(self._headers())
+
     def _overlay(self) -> str | None:
         return None if self._plan.overlaid else overlay(self._headers(), self.scratch)
 
     def binary(self, generation: int) -> str:
         return self.store.binary(generation, self.target.name)
+
+    def twin(self, generation: int) -> str:
+        return f"{self.binary(generation)}.twin"
 
     def forget(self, running: set[int]) -> None:
         self.store.forget(running)
@@ -187,6 +199,9 @@ class Command:
         return Job(self.argv, self.cwd, self.env, self.show)
 
     def binary(self, generation: int) -> None:
+        del generation
+
+    def twin(self, generation: int) -> None:
         del generation
 
     def sweep(self) -> None:

@@ -87,6 +87,23 @@ def test_everything_is_compiled_without_dwarf_at_rest_and_linked_so_from_then_on
     dev.stop()
 
 
+def test_comment_after_a_rest_keeps_the_app_though_it_is_built_with_other_flags(
+    project: Path, driver: Driver, tmp_path: Path
+) -> None:
+    server(project, tasks=False, **{"main.go": PROGRAM})
+    go = Builds(tmp_path)
+    dev, url = started(driver, project, go, "--timings")
+    dev.line("everything is compiled without DWARF")
+    app = alive([str(project), ".goreload", "/bin/1/"])
+    with (project / "main.go").open("a") as file:
+        file.write("// the end\n")
+    dev.line("main.go -> built .* -> same binary, kept")
+    assert LEAN in go.wanted[-1]
+    assert app == alive([str(project), ".goreload", "/bin/1/"])
+    write(project, {"answer.go": answer("two")})
+    answers(url, "two")
+
+
 def test_save_ends_what_is_done_at_rest_and_it_goes_on_later(project: Path, driver: Driver, tmp_path: Path) -> None:
     server(project, tasks=False, **{"main.go": PROGRAM})
     held = tmp_path / "held"
