@@ -155,7 +155,7 @@ class GoWork:
         return bool(self._headers())
 
     def _overlay(self) -> str | None:
-        return None if self._plan.overlaid else overlay(self._headers(), self.scratch)
+        return overlay(self._headers(), self.scratch, self._plan.overlay)
 
     def binary(self, generation: int) -> str:
         return self.store.binary(generation, self.target.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -47,9 +48,10 @@ class Plan:
         return [*first, self.go, "build", "-o", out, *self.flags, *more, self.package]
 
     @property
-    def overlaid(self) -> bool:
-        """Does a flag of the person's name an overlay? There can be but one."""
-        return bool(value(self.flags, "overlay"))
+    def overlay(self) -> str:
+        """The overlay that a flag of the person's names; empty: none. The last one on a command line counts alone."""
+        named = value(self.flags, "overlay")
+        return os.path.join(self.cwd, named) if named else ""
 
 
 def value(flags: Sequence[str], name: str) -> str:

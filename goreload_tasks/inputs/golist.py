@@ -213,7 +213,7 @@ def _extra(known: Mapping[str, str], flags: Sequence[str], cwd: str, modules: It
     if modfile := _named("modfile", flags, cwd):
         extra |= {modfile, modfile.removesuffix(".mod") + ".sum"}
     if overlay := _named("overlay", flags, cwd):
-        extra |= {overlay, *_overlaid(overlay, cwd)}
+        extra |= {overlay, *(os.path.join(cwd, target) for target in replaced(overlay).values() if target)}
     if pgo := _named("pgo", flags, cwd):
         extra.add(pgo)
     return frozenset(extra)
@@ -225,14 +225,13 @@ def _named(name: str, flags: Sequence[str], cwd: str) -> str:
     return "" if said in ("", "auto", "off") else os.path.normpath(os.path.join(cwd, said))
 
 
-def _overlaid(path: str, cwd: str) -> Iterable[str]:
-    """The files that an overlay puts in place of others."""
+def replaced(overlay: str) -> Mapping[str, str]:
+    """What an overlay puts in place of which files; nothing when there is none, or it cannot be read."""
     try:
-        with open(path, "rb") as file:
-            replace = json.load(file).get("Replace", {})
-        return [os.path.join(cwd, target) for target in replace.values() if target]
-    except (OSError, ValueError, AttributeError):
-        return []
+        with open(overlay, "rb") as file:
+            return dict(json.load(file).get("Replace", {}))
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
 
 
 def _profiles(packages: Mapping[str, Package]) -> frozenset[str]:

@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 
-from goreload_tasks.inputs.golist import Listing
+from goreload_tasks.inputs.golist import Listing, replaced
 
 _INCLUDE = re.compile(rb'^[ \t]*(?://)?[ \t]*#[ \t]*(?:include|import)[ \t]*(?:"([^"\n]+)"|<([^>\n]+)>)', re.MULTILINE)
 _FLAGS = re.compile(rb"^[ \t]*(?://)?[ \t]*#cgo[^:\n]*(?:CFLAGS|CPPFLAGS|CXXFLAGS):([^\n]*)", re.MULTILINE)
@@ -78,14 +78,17 @@ def _included(sources: Mapping[str, bytes], where: list[str]) -> set[str]:
     return found
 
 
-def overlay(headers: Mapping[str, frozenset[str]], scratch: str) -> str | None:
+def overlay(headers: Mapping[str, frozenset[str]], scratch: str, own: str = "") -> str | None:
     """Write the overlay for a build; None: nothing needs one. Returns the path for -overlay.
 
     Where it cannot be written (a full disk) the go command does not find it, and says so.
+
+    Args:
+        own: the person's overlay, which ours stands for then; one that says nothing is left to the go command.
     """
-    if not headers:
+    replace = dict(replaced(own))
+    if not headers or (own and not replace):
         return None
-    replace = {}
     for folder, paths in headers.items():
         hashed = hashlib.blake2b(digest_size=16)
         for path in sorted(paths):

@@ -16,7 +16,7 @@ from goreload_tasks.app.process import Capture
 from goreload_tasks.build.command import Plan, value
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.inputs import memory
-from goreload_tasks.inputs.golist import KNOWN, Listing, command, may_be_source, may_be_test, parse
+from goreload_tasks.inputs.golist import KNOWN, Listing, command, may_be_source, may_be_test, parse, replaced
 from goreload_tasks.inputs.headers import unseen
 from goreload_tasks.inputs.ignore import Ignore, Patterns, repository
 from goreload_tasks.inputs.modules import only_adds, sums
@@ -199,12 +199,13 @@ class Tree:
     async def _would_be_built(self, path: str) -> bool:
         """Would a source of this name be in the build, had it no constraint of its own? The go command says."""
         plan = self._plan
-        if plan is None or plan.overlaid:
+        if plan is None:
             return True
         folder = os.path.dirname(path)
         name = next((one.name for one in self.listing.packages.values() if one.folder == folder), "")
         with tempfile.TemporaryDirectory() as scratch:
-            overlay = _overlay(path, f"package {name}\n" if path.endswith(".go") else "", scratch)
+            text = f"package {name}\n" if path.endswith(".go") else ""
+            overlay = _overlay(path, text, scratch, replaced(plan.overlay))
             argv = command(plan.go, [*plan.flags, f"-overlay={overlay}"], [plan.package])
             said = parse(*await self._unkilled(argv, plan), {}, (), plan.cwd)
         return any(path in package.files for package in said.packages.values())
@@ -379,13 +380,13 @@ class Tree:
         return tuple(path for path in found if path not in known and self._places.may_come(path))
 
 
-def _overlay(path: str, text: str, scratch: str) -> str:
-    """Write an overlay in which a file is there; returns its path."""
+def _overlay(path: str, text: str, scratch: str, more: Mapping[str, str]) -> str:
+    """Write an overlay in which a file is there, and more; returns its path."""
     source, overlay = os.path.join(scratch, "source"), os.path.join(scratch, "overlay.json")
     with open(source, "w", encoding="utf-8") as file:
         file.write(text)
     with open(overlay, "w", encoding="utf-8") as file:
-        json.dump({"Replace": {path: source}}, file)
+        json.dump({"Replace": {**more, path: source}}, file)
     return overlay
 
 

@@ -16,7 +16,7 @@ from goreload_tasks.build.command import Plan
 from goreload_tasks.build.tags import compose
 from goreload_tasks.build.toolchain import Target
 from goreload_tasks.errors import GoreloadError
-from goreload_tasks.inputs.golist import Listing, command, objects, parse
+from goreload_tasks.inputs.golist import Listing, command, objects, parse, replaced
 from goreload_tasks.inputs.headers import contents
 from goreload_tasks.inputs.verdict import constraint
 from goreload_tasks.project import Project
@@ -258,7 +258,7 @@ async def _edits(
     out, edited, overlay = (os.path.join(scratch, name) for name in ("binary", "edited.go", "overlay.json"))
     main = [package.files for package in listing.packages.values() if package.folder == target.folder]
     source = min(path for files in main for path in files if path.endswith(".go"))
-    _write(overlay, json.dumps({"Replace": {source: edited}}).encode())
+    _write(overlay, json.dumps({"Replace": {**replaced(plan.overlay), source: edited}}).encode())
     times = []
     for number in range(EDITS + 1):
         _write(edited, contents(source) + b"\nvar goreload_%d = %d\n" % (number, number))

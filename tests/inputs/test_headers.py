@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import time
@@ -121,3 +122,35 @@ func main() { println(C.number(), C.more()) }
         found = tree.look((0, 1))
         assert (found.verdict, found.files) == ("rebuild", (f"lib/{names[name]}",))
         assert build() == expected
+
+
+def test_overlay_of_a_persons_own_is_kept_in_ours(tmp_path: Path) -> None:
+    root, scratch = tmp_path / "app", tmp_path / "scratch"
+    scratch.mkdir()
+    cgo = 'package main\n\n// #include "../number.h"\nimport "C"\n\nvar word = ""\n\n'
+    cgo += "func main() { println(C.NUMBER, word) }\n"
+    write(root, {"go.mod": "module example.com/app\n\ngo 1.23\n", "main.go": cgo})
+    write(tmp_path, {"number.h": "#define NUMBER 1\n", "word": 'package main\n\nfunc init() { word = "own" }\n'})
+    write(tmp_path, {"own.json": json.dumps({"Replace": {"word.go": "../word"}})})  # relative to where go runs
+    plan = Plan("go", str(root), ".", (*FLAGS, "-overlay", "../own.json"), (), {**os.environ, "CGO_ENABLED": "1"})
+    tree = Tree(str(root), Settings(), capture, plan)
+
+    def said() -> str:
+        path = overlay(tree.headers, str(scratch), plan.overlay)
+        out = tmp_path / "binary"
+        more = [f"-overlay={path}"] if path else []
+        subprocess.run(plan.build(str(out), *more), cwd=root, env=plan.env, check=True)
+        return subprocess.run([out], capture_output=True, text=True, check=True).stderr.strip()
+
+    asyncio.run(tree.list(time.time_ns))
+    tree.look((0, 1))
+    assert said() == "1 own"
+    for name, text, expected in (
+        ("number.h", "#define NUMBER 2\n", "2 own"),
+        ("word", 'package main\n\nfunc init() { word = "other" }\n', "2 other"),
+        ("own.json", '{"Replace": {}}', "2"),
+    ):
+        write(tmp_path, {name: text})
+        assert tree.look((0, 1)).verdict == "rebuild"
+        assert said() == expected
+    assert overlay(tree.headers, str(scratch), str(tmp_path / "none.json")) is None, "the go command is to complain"
