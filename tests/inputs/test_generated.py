@@ -161,3 +161,27 @@ def test_go_builds_again_exactly_when_we_do(tmp_path: Path, seed: int) -> None:
         if go.look().relist or found.relist:
             listed(go)
     assert wrong == [], f"seed {seed}, {flags}, {env}"
+    if MODULES > 10:
+        assert as_built(go, luck) == clean(go, tmp_path / "cache"), f"seed {seed}: not what a clean build makes"
+
+
+STRIPPED = "-ldflags=-s -w -buildid="
+
+
+def as_built(go: Go, luck: random.Random) -> bytes:
+    """The binary after some edits of inputs, as it is built again and again in a cache that knows much."""
+    sources = sorted(path for path in go.tree.inputs.build if path.endswith(".go") and os.path.isfile(path))
+    for path in luck.sample(sources, min(5, len(sources))):
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(f"\nvar _ = {luck.randint(0, 9)}\n")
+        assert go.look().verdict == "rebuild"
+        subprocess.run(go.plan.build(str(go.root / "out"), STRIPPED), cwd=go.root, env=go.env, check=True)
+    return (go.root / "out").read_bytes()
+
+
+def clean(go: Go, cache: Path) -> bytes:
+    """What an empty cache makes of the same tree."""
+    env = {**go.env, "GOCACHE": str(cache)}
+    subprocess.run(go.plan.build(str(go.root / "out"), STRIPPED), cwd=go.root, env=env, check=True)
+    shutil.rmtree(cache)
+    return (go.root / "out").read_bytes()
