@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
@@ -39,7 +40,9 @@ func main() {
 	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, Answer()) })
 	http.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Println("slow begins")
-		time.Sleep(700 * time.Millisecond)
+		for _, err := os.Stat("finish"); err != nil; _, err = os.Stat("finish") {
+			time.Sleep(10 * time.Millisecond)
+		}
 		fmt.Fprint(w, Answer())
 	})
 	http.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) {
@@ -62,6 +65,16 @@ def status(port: int, path: str = "/", host: str = "localhost", accept: str = "*
             data += block
     head, _, body = data.partition(b"\r\n\r\n")
     return int(head.split()[1]), body.decode()
+
+
+def posted(port: int, path: str) -> str:
+    """The answer to a POST, which is never sent twice."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
+    try:
+        connection.request("POST", path)
+        return connection.getresponse().read().decode()
+    finally:
+        connection.close()
 
 
 def test_request_made_before_the_first_build_is_done_is_answered_by_it(project: Path, driver: Driver) -> None:
@@ -228,10 +241,13 @@ def test_swap_finishes_the_requests_of_the_old_app_and_no_stream_delays_it(proje
         while b"hello" not in data:
             data += one.recv(4096)
     slow: list[str] = []
-    asking = threading.Thread(target=lambda: slow.append(get(f"http://localhost:{port}", "/slow")))
+    asking = threading.Thread(target=lambda: slow.append(posted(port, "/slow")))
     asking.start()
     dev.line("slow begins")
     (project / "answer.go").write_text(answer("two"))
+    until((project / ".goreload" / "app" / "bin" / "2" / "app").exists, "a new binary")
+    asking.join(1)  # a swap that does not wait has cut it off by then
+    write(project, {"finish": ""})
     dev.line(r"answer.go -> built .* up .* ->", deadline=15)  # far below the grace, with 100 streams open
     asking.join()
     assert slow == ["one"]
