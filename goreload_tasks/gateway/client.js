@@ -135,7 +135,8 @@
     if (!made) {
       if (event.kind !== 'open') return;
       if (method === 'GET') return reload();
-      return status(`Mended. Reload this page to send the ${method} again.`);
+      const words = [['h1', {}, ['Mended']], ['p', { class: 'detail' }, [`Reload this page to send the ${method} again.`]]];
+      return show(['main', { class: 'goreload waits' }, [['header', {}, words]]]);
     }
     const [run, launch, refreshes] = made;
     if (event.run !== run || event.launch > launch) due = true;

@@ -388,7 +388,9 @@ def test_a_form_is_not_sent_again_by_itself(context: BrowserContext, site: Site)
     )
     shows(page, "It does not compile")
     site.open(2)
-    expect(page.locator(".status")).to_have_text("Mended. Reload this page to send the POST again.")
+    shows(page, "Mended")
+    expect(page.locator("main")).to_contain_text("Reload this page to send the POST again.")
+    page.screenshot(path=SHOTS / "page-mended.png")
     assert site.hits["/form"] == 1
 
 
