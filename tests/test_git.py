@@ -92,6 +92,24 @@ def test_checkout_of_5000_files_is_one_build_and_the_next_request_is_answered_by
     assert dev.dev.text.count("-> built") == 3
 
 
+def test_packages_that_come_and_go_with_a_branch_are_one_build_each_time(project: Path, driver: Driver) -> None:
+    repository(project)
+    git(project, "switch", "-qc", "other")
+    imports = "".join(f'\t_ "example.com/app/p{number}"\n' for number in range(20))
+    uses = f'package main\n\nimport (\n{imports})\n\nconst extra = "?"\n'
+    many = {f"p{number % 20}/f{number}.go": f"package p{number % 20}\n" for number in range(400)}
+    commit(project, {"answer.go": word("other"), "extra.go": uses, **many})
+    git(project, "switch", "-q", "main")
+    dev = Served(project, driver)
+    before = dev.builds
+    for time in range(1, 4):
+        git(project, "switch", "-q", "other")
+        assert dev.says() == (200, "other?")
+        git(project, "switch", "-q", "main")
+        assert dev.says() == (200, "one")
+        assert dev.builds == before + 2 * time
+
+
 def test_rebase_of_three_commits_is_one_build(project: Path, driver: Driver) -> None:
     repository(project)
     git(project, "switch", "-qc", "other")

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.driver import Builds, Driver, Task, alive, answer, free_port, get, server, until, write
 
@@ -378,6 +379,48 @@ def test_source_that_becomes_a_symlink_is_watched_where_it_leads_from_then_on(pr
         assert get(url) == f"{name} first"
         write(elsewhere, {name: answer(f"{name} second")})
         assert get(url) == f"{name} second"
+
+
+@pytest.mark.parametrize("moved", ["link", "folder"])
+def test_link_on_the_way_of_a_symlinked_source_may_lead_elsewhere(project: Path, driver: Driver, moved: str) -> None:
+    server(project)
+    outside = project.parent / "outside"
+    write(outside, {"v1/a.go": answer("one"), "v2/a.go": answer("two")})
+    (outside / "a.go").symlink_to("v1/a.go" if moved == "link" else "now/a.go")
+    (outside / "now").symlink_to("v1")
+    (project / "answer.go").unlink()
+    (project / "answer.go").symlink_to("../outside/a.go")
+    port = free_port()
+    dev = driver.start(project, "dev", env={"GORELOAD_SERVE_PORT": str(port)})
+    dev.url()
+    url = f"http://localhost:{port}"
+    assert get(url) == "one"
+    (outside / "new").symlink_to("v2/a.go" if moved == "link" else "v2")
+    (outside / "new").rename(outside / ("a.go" if moved == "link" else "now"))
+    assert get(url) == "two"
+    write(outside, {"v2/a.go": answer("three")})
+    assert get(url) == "three"
+
+
+def test_source_that_two_packages_link_is_one_build(project: Path, driver: Driver) -> None:
+    server(project)
+    outside = project.parent / "outside"
+    source = 'package lib\n\nconst Text = "{}"\n'
+    write(outside, {"lib.go": source.format("one")})
+    for name in ("a", "b"):
+        (project / name).mkdir()
+        (project / name / "lib.go").symlink_to(outside / "lib.go")
+    imports = 'import (\n\ta "example.com/app/a"\n\tb "example.com/app/b"\n)\n'
+    uses = f"package main\n\n{imports}\nfunc Answer() string {{ return a.Text + b.Text }}\n"
+    write(project, {"answer.go": uses})
+    dev = Counted(project, driver)
+    before = dev.builds
+    write(outside, {"lib.go": source.format("two")})
+    assert "a/lib.go +1 -> built" in dev.dev.line("-> built").string
+    write(project, {"answer.go": uses.replace("+", '+ "." +')})
+    url = dev.dev.line(r"answer.go -> built .* (http://localhost:\d+)")[1]
+    until(lambda: get(url) == "two.two", "both")
+    assert dev.builds == before + 2
 
 
 def test_project_that_is_entered_through_a_link_is_the_same_project(project: Path, driver: Driver) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -49,7 +50,7 @@ class Places:
 
     Args:
         rules: those that select files, with their patterns. ignore: for what they select, and `watch.ignore` for all.
-        links: what a symlinked input really is -> the input.
+        links: what symlinked inputs lead through, and what they really are -> those inputs.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Places:
         inputs: Inputs,
         rules: Sequence[tuple[Rule, Patterns]],
         ignore: Ignore,
-        links: Mapping[str, str],
+        links: Mapping[str, tuple[str, ...]],
     ) -> None:
         self.links = links
         self._root = root
@@ -176,9 +177,36 @@ class Places:
         return path in self._inputs.scanned or (os.path.isdir(path) and not self._ignore.ignored(path, True))
 
 
-def links(files: Iterable[str]) -> dict[str, str]:
-    """The inputs that are symlinks, by what they lead to."""
-    return {os.path.realpath(path): path for path in files if os.path.islink(path)}
+def links(files: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The inputs that are symlinks, by each of the places that they lead through and to."""
+    found: dict[str, tuple[str, ...]] = {}
+    for path in sorted(files):
+        for place in way(path):
+            found[place] = (*found.get(place, ()), path)
+    return found
+
+
+def way(path: str) -> tuple[str, ...]:
+    """The symlinks that one leads through, files and folders, each as its real folder has it, and what it really is.
+
+    Empty: it is none.
+    """
+    if not os.path.islink(path):
+        return ()
+    at, left = os.path.realpath(os.path.dirname(path)), [os.path.basename(path)]
+    met: list[str] = []
+    while left and len(met) <= _MOST:
+        part = left.pop(0)
+        above, at = at, os.path.normpath(os.path.join(at, part))
+        with contextlib.suppress(OSError):  # it is none
+            left = [*os.readlink(at).split(os.sep), *left]
+            met.append(at)
+            at = os.sep if left[0] == "" else above
+    return (*met[1:], at)
+
+
+_MOST = 40
+"""Symlinks that the kernel follows (path_resolution(7)); after that they go round in a circle."""
 
 
 def _places(inputs: Inputs, tops: Iterable[str]) -> Iterable[str]:

@@ -130,6 +130,12 @@ class Snapshot:
         for path in files:
             self._know(path, read(path))
 
+    def forget(self, files: Iterable[str]) -> None:
+        """Know no more of files: the next time that one of them is looked at is the first."""
+        for path in files:
+            self._files.pop(path, None)
+            self._expected.pop(os.path.dirname(path), None)
+
     def look(self, files: Iterable[str], folders: Iterable[str]) -> Look:
         """Compare with the time before. A file or folder seen for the first time is remembered and is no change."""
         changed: list[str] = []

@@ -20,7 +20,7 @@ from goreload_tasks.inputs.golist import KNOWN, Listing, command, may_be_source,
 from goreload_tasks.inputs.headers import unseen
 from goreload_tasks.inputs.ignore import Ignore, Patterns, repository
 from goreload_tasks.inputs.modules import only_adds, sums
-from goreload_tasks.inputs.places import Inputs, Places, links
+from goreload_tasks.inputs.places import Inputs, Places, links, way
 from goreload_tasks.inputs.snapshot import ABSENT, COARSE_NS, Entry, Look, Snapshot, upwards
 from goreload_tasks.inputs.spelling import LOST_IN_JSON, spelled
 from goreload_tasks.inputs.verdict import Verdict, explain
@@ -107,12 +107,16 @@ class Tree:
         files: Iterable[str] = inputs.files
         folders: Iterable[str] = self.folders
         if 0 < len(paths) <= FEW:
-            files = [known for path in paths if (known := self._places.links.get(path, path)) in inputs.files]
+            files = [
+                known for path in paths for known in (path, *self._places.links.get(path, ())) if known in inputs.files
+            ]
             folders = {os.path.dirname(path) for path in paths} & self.folders
             if tops := tuple(os.path.join(path, "") for path in paths if path in self._places.above):
                 # A folder went, came or is another: its files did so too, and nobody need have said so of each.
                 files += [path for path in inputs.files if path.startswith(tops)]
-                files += [path for real, path in self._places.links.items() if real.startswith(tops)]
+                files += [
+                    path for place, paths in self._places.links.items() if place.startswith(tops) for path in paths
+                ]
                 folders |= {folder for folder in self.folders if os.path.join(folder, "").startswith(tops)}
         found = self._edits(self._snapshot.look(files, folders))
         begun, ended = window
@@ -145,8 +149,7 @@ class Tree:
 
     def _leads_elsewhere(self, path: str) -> bool:
         """Has a file become a symlink, or is it none any more, or one to another file?"""
-        before = next((real for real, known in self._places.links.items() if known == path), path)
-        return before != (os.path.realpath(path) if os.path.islink(path) else path)
+        return {place for place, paths in self._places.links.items() if path in paths} != set(way(path))
 
     def _edits(self, found: Look) -> Look:
         """Without what the go command added to go.work.sum: where all could be listed, no line was missing."""
@@ -246,7 +249,7 @@ class Tree:
             for path in (os.path.join(folder, name),)
         )
 
-    def _settle(self, linked: Mapping[str, str]) -> None:
+    def _settle(self, linked: Mapping[str, tuple[str, ...]]) -> None:
         self._places = Places(self._root, self.inputs, self._rules, self._ignore, linked)
         self.folders = self._places.folders
 
@@ -296,6 +299,8 @@ class Tree:
         )
         entries = await asyncio.to_thread(self._snapshot.prime, inputs.files)
         linked = await asyncio.to_thread(links, inputs.files)
+        # Who was an input and comes back is new then: what is built from then on has read it.
+        self._snapshot.forget(self.inputs.files - inputs.files)
         self.listing, self.headers = listing, headers
         self.inputs = inputs
         self._settle(linked)

@@ -66,7 +66,7 @@ def explain(
         first = (f"`{rule.command}` runs first",) if rule.command else ()
         return Verdict(path, rule.then, (f"{rule.name} selects it", *first))
     if path in places.links:
-        link = explain(places.links[path], root, inputs, listing, ignore, places)
+        link = explain(places.links[path][0], root, inputs, listing, ignore, places)
         return Verdict(path, link.calls_for, (f"{_short(link.path, root)} is a link to it", *link.reasons))
     if is_dir:
         return Verdict(path, *_folder(path, inputs, listing, ignored))
