@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
 import shlex
 import sys
 import time
@@ -11,6 +13,9 @@ from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from colorama import Fore, Style, just_fix_windows_console
+
+STEP = 0.1
+"""Seconds between two questions whether the end is wanted, while who reads us does not."""
 
 PREFIXES = (Fore.CYAN, Fore.MAGENTA, Fore.BLUE, Fore.YELLOW, Fore.GREEN)
 
@@ -54,7 +59,13 @@ class Console:
 
     def __init__(self, stream: TextIO | None = None, as_json: bool = False) -> None:
         just_fix_windows_console()
-        self._stream = stream or sys.stdout
+        self._stream = stream or sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as we are
+        try:
+            self.fd = self._stream.fileno()
+            """Where it goes; -1: nowhere but into the stream."""
+        except (OSError, ValueError):
+            self.fd = -1
+        self._hurried = False
         self.as_json = as_json
         self.colour = not as_json and wants_colour(self._stream, os.environ)
         self.live = not as_json and self._stream.isatty()
@@ -120,11 +131,20 @@ class Console:
         self._mid_line = False
         self._put(block)
 
+    def hurry(self) -> None:
+        """The end is wanted: who does not read what we print keeps us no longer. May be called by a signal handler."""
+        self._hurried = True
+
     def _put(self, block: bytes) -> None:
-        buffer = getattr(self._stream, "buffer", None)
-        if buffer is None:  # a text stream that a test put in place
+        """Write; what cannot be is lost. Nobody reads it, or the disk that it goes to is full: whom could we tell?"""
+        if self.fd < 0:  # a stream that a test put in place
             self._stream.write(block.decode(errors="replace"))
-        else:
+            return
+        with contextlib.suppress(OSError):
             self._stream.flush()
-            buffer.write(block)
-        self._stream.flush()
+            while block:
+                while not select.select([], [self.fd], [], STEP)[1]:
+                    if self._hurried:
+                        return
+                with contextlib.suppress(BlockingIOError):
+                    block = block[os.write(self.fd, block[: select.PIPE_BUF]) :]

@@ -20,14 +20,14 @@ from typing import Any, assert_never
 from colorama import Fore
 
 from goreload_tasks import cycle
-from goreload_tasks.app.guardian import guard
+from goreload_tasks.app.process import ending
 from goreload_tasks.console import Console
 from goreload_tasks.service import Service
 from goreload_tasks.settings.schema import Tristate
 from goreload_tasks.sources import Nothing, Source
 from goreload_tasks.sources.clock import jumps
 from goreload_tasks.sources.inotify import Inotify, LimitError
-from goreload_tasks.sources.keyboard import HELP, Meaning, keys
+from goreload_tasks.sources.keyboard import HELP, Meaning, keys, read
 from goreload_tasks.sources.mounts import mountinfo, silent
 from goreload_tasks.sources.repository import Git
 from goreload_tasks.sources.watcher import Watcher
@@ -40,8 +40,6 @@ BEAT = 0.5
 
 REST = 30.0
 """Seconds between two looks everywhere at rest, for what changes a file and never closes it: see `inotify.MASK`."""
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +115,15 @@ class Engine:
         """
         loop = asyncio.get_running_loop()
         with contextlib.ExitStack() as stack:
-            stack.enter_context(guard())
             self._source = self._choose(loop)
             stack.callback(self._source.close)
-            for number in SIGNALS:
+            for number in ending():
                 loop.add_signal_handler(number, self._inbox.put_nowait, Signalled(number))
+                # The loop hears of it when it is its turn; this one at once, also while we wait for who reads us.
+                signal.signal(number, lambda *_: self._console.hurry())
                 stack.callback(loop.remove_signal_handler, number)
             stack.enter_context(keys(lambda meaning: self._inbox.put_nowait(Key(meaning))))
+            stack.enter_context(read(self._console.fd, lambda: self._inbox.put_nowait(Signalled(signal.SIGPIPE))))
             try:
                 for service in self._services:
                     relist = functools.partial(self._list, service)
@@ -344,13 +344,3 @@ def _silent(mounted: str, folders: frozenset[str]) -> str:
     found = silent(mounted, map(os.path.realpath, folders))
     folder = min(found, default="")
     return f"{folder} is on {found[folder]}" if folder else ""
-
-
-def run(engine: Engine) -> int:
-    """Run a session in a loop of its own."""
-    try:
-        return asyncio.run(engine.run())
-    except BrokenPipeError:
-        # Whoever read our output is gone: nobody is there to be told.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE

@@ -103,6 +103,10 @@ class Launch:
             serving.cancel()
             # Who is being stopped has its grace; what a crashed app leaves in its group ends now, its port with it.
             await (self._stopping or group.stop(signal.SIGKILL, 1.0))
+            if group.left:
+                pids = " ".join(map(str, group.left))
+                text = f"pid {pids} of the app cannot be ended (another user's by now?) and may hold its port: end it"
+                self._report.warn("left", f"{text} with `kill -9 {pids}`", pids=group.left)
         return code
 
     @property

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from colorama import Fore, Style
 
 from goreload_tasks import store
+from goreload_tasks.app.guardian import guard
 from goreload_tasks.app.process import capture, foreground
 from goreload_tasks.build.builder import Job, Result
 from goreload_tasks.build.command import Plan
@@ -71,7 +72,8 @@ def run(project: Project, rest: Sequence[str], *, dry: bool) -> int:
         return 0
     _check(service, _build(project, service, plan, path), Console(sys.stderr))
     try:
-        return foreground(argv, project.root, env)
+        with guard():
+            return foreground(argv, project.root, env)
     except OSError as error:
         raise GoreloadError(f"cannot start {path}: {error.strerror}") from None
 

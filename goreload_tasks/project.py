@@ -11,6 +11,8 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from goreload_tasks.app.guardian import guard
+from goreload_tasks.app.process import ending
 from goreload_tasks.build import tags as build_tags
 from goreload_tasks.build.command import Plan, app_env
 from goreload_tasks.build.toolchain import Target, plan
@@ -149,7 +151,7 @@ def remainder(joined: str, argv: Sequence[str]) -> tuple[str, ...]:
 
 
 def drive(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end; a signal cancels it, so that it ends what it started.
+    """Run a coroutine to its end; a signal cancels it, so that it ends what it started; so does a kill -9.
 
     Raises:
         SystemExit: a signal ended it: 128 + its number.
@@ -164,9 +166,10 @@ def drive(work: Coroutine[Any, Any, T]) -> T:
             received.append(number)
             task.cancel()
 
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in ending():
             loop.add_signal_handler(number, end, number)
-        return await task
+        with guard():
+            return await task
 
     try:
         return asyncio.run(main())

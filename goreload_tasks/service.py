@@ -274,18 +274,25 @@ class Service:
 
     def _begin_rule(self, rule: Rule, files: tuple[str, ...]) -> None:
         """Run a rule's command; one that is under way is cancelled, since it may have read what was there before."""
-        if under_way := self._rules.get(rule):
+        under_way = self._rules.get(rule)
+        if under_way:
             count = [self._writers.counts(rule.name, file, under_way.write(self.tree.path(file))) for file in files]
             if not any(count):
                 return
             under_way.job.cancel()
         self._runs[rule] += 1
         self._rules[rule] = flight = Flight(self._command(rule), self._runs[rule], time.time_ns())
-        self._start(self._run_rule(rule, flight, files))
+        self._start(self._run_rule(rule, flight, files, under_way))
         self._show()
 
-    async def _run_rule(self, rule: Rule, flight: Flight, files: tuple[str, ...]) -> None:
-        result = await flight.job.run()
+    async def _run_rule(self, rule: Rule, flight: Flight, files: tuple[str, ...], before: Flight | None) -> None:
+        if before:  # one at a time: what is cancelled may take a moment to end
+            await before.job.gone.wait()
+            flight.began_ns = time.time_ns()
+        try:
+            result = await flight.job.run()
+        except GoreloadError as error:  # it was there at the start
+            result = Result(1, str(error), 0.0)
         if result.cancelled:
             return
         self._report.rule(rule.name, files, result)

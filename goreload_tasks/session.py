@@ -136,9 +136,10 @@ async def _service(
     if app:
         _mode(settled)
     tree = Tree(project.root, settings, capture, plan, store.listing)
+    commands = _commands(project)
     for rule in settings.rules:
         if rule.command:
-            _commands(project)(rule)  # one that cannot be run is told before anything is started
+            commands(rule)  # one that cannot be run is told before anything is started
     stack.enter_context(store.lock())
     store.empty()
     learned = Learned(store.learned, memory.key(plan))
@@ -150,7 +151,7 @@ async def _service(
     report = Report(console, settled.name, functools.partial(history.add, store.history), timed)
     chores = Chores(work, report, idle, settings.build.verify_after)
     if not app:
-        return Service(settled.name, work, tree, policy, None, _commands(project), console, report, chores, check)
+        return Service(settled.name, work, tree, policy, None, commands, console, report, chores, check)
     mode = _mode(settled)
     sockets = [] if mode == "direct" else bind(settings, settings.serve.bind[: 1 if mode == "socket" else None])
     for one in sockets:
@@ -158,7 +159,7 @@ async def _service(
     front = Front(settings, project.root, sockets) if mode == "proxy" else None
     listen = sockets[0] if mode == "socket" else None
     hands = App(project.root, tuple(argv), settings, lambda: project.app_env(settled), mode == "proxy", listen)
-    return Service(settled.name, work, tree, policy, hands, _commands(project), console, report, chores, check, front)
+    return Service(settled.name, work, tree, policy, hands, commands, console, report, chores, check, front)
 
 
 def _check_ports(project: Project) -> None:
@@ -201,11 +202,13 @@ def _mode(settled: Settled) -> Literal["proxy", "socket", "direct"]:
 
 
 def _commands(project: Project) -> Callable[[Rule], Job]:
-    """Makes the job of a rule: its task or command, in the project's folder."""
+    """Makes the job of a rule: its task or command, in the project's folder. What it needs is looked for once."""
+    known: dict[str, list[str]] = {}
 
     def job(rule: Rule) -> Job:
-        argv = _task_argv(rule.task) if rule.task else _run_argv(rule.run, f"{rule.name}: run")
-        return Job(argv, project.root, dict(os.environ))
+        if rule.command not in known:
+            known[rule.command] = _task_argv(rule.task) if rule.task else _run_argv(rule.run, f"{rule.name}: run")
+        return Job(known[rule.command], project.root, dict(os.environ))
 
     return job
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import copy
 import logging
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -107,6 +109,9 @@ def one_line() -> Iterator[None]:
         raise Exit(code=130) from None
     except (Exit, SystemExit):
         raise
+    except BrokenPipeError:  # whoever read our output is gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise Exit(code=128 + signal.SIGPIPE) from None
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug of ours is no traceback for the person
         text = (
             f"goreload: a mistake of ours: {type(error).__name__}: {error}; run it with --debug and report what it says"

@@ -1,8 +1,9 @@
 """Ends what we started when we cannot: after a kill -9 of the tool nothing stays behind.
 
 A small shell holds the read end of a pipe whose write end only we hold. It is told each process group that begins and
-ends; at the end of the file, which the kernel makes however we end, it ends the groups that are left, and on Linux
-everybody below them and everybody whose environment has the mark of this run. A scan costs it about 10 ms.
+ends, and at a beat who came to us as an orphan without an environment that says whose it is. At the end of the file,
+which the kernel makes however we end, it ends the groups that are left and those orphans, and on Linux everybody below
+them and everybody whose environment has the mark of this run. A scan costs it about 10 ms.
 """
 
 from __future__ import annotations
@@ -19,24 +20,41 @@ from goreload_tasks.app import strays
 GRACE = 0.3
 """Seconds between SIGTERM and SIGKILL: nobody is there to wait for more."""
 
+BEAT = 1.0
+"""Seconds between two looks at the orphans that are with us; one takes about 0.1 ms."""
+
 # Only the beginning of a variable is compared, and /proc/PID/status escapes a line break in a name: nothing that a
 # process chose is taken for a mark or a number. Signals are ignored: a tool of this kind above us ends its whole tree,
 # and we must do our work all the same.
 _SCRIPT = rf"""
 trap '' HUP INT QUIT TERM
 groups=" "
+orphans=
 while read -r what id; do
     case $what in
         +) groups="$groups$id " ;;
+        o) orphans="$orphans $id" ;;
         .) exit ;; # nobody is left: it need not look
         -) case $groups in *" $id "*) groups="${{groups%% $id *}} ${{groups#* $id }}" ;; esac ;;
     esac
 done
+began() {{
+    read -r line <"/proc/$1/stat" || return
+    set -- ${{line##*) }}
+    echo "${{20}}"
+}} 2>/dev/null
+lives() {{
+    [ "$(began "${{1%:*}}")" = "${{1#*:}}" ]
+}}
 everybody() {{
-    {{ grep -lsz "^$1:" /proc/[0-9]*/environ; cat /proc/[0-9]*/status; }} 2>/dev/null | awk -v groups="$groups" '
+    known=" "
+    for one in $orphans; do lives "$one" && known="$known${{one%:*}} "; done
+    {{ grep -lsz "^$1:" /proc/[0-9]*/environ; cat /proc/[0-9]*/status; }} 2>/dev/null |
+    awk -v groups="$groups" -v known="$known" '
         /^\/proc\// {{ split($0, part, "/"); ours[part[3]] = 1 }}
         $1 == "State:" {{ state = $2 }}
         $1 == "Pid:" {{ pid = $2; living[pid] = state != "Z" && state != "X" }}
+        $1 == "Pid:" && index(known, " " pid " ") {{ ours[pid] = 1 }}
         $1 == "PPid:" {{ parent[pid] = $2 }}
         $1 == "NSpgid:" && index(groups, " " $2 " ") {{ ours[pid] = 1 }}
         END {{
@@ -47,11 +65,6 @@ everybody() {{
             for (pid in ours) if (living[pid]) printf "%s ", pid
         }}'
 }}
-began() {{
-    read -r line <"/proc/$1/stat" || return
-    set -- ${{line##*) }}
-    echo "${{20}}"
-}} 2>/dev/null
 each() {{
     for id in $groups; do kill -s "$1" -- "-$id"; done
     for id in $found; do kill -s "$1" "$id"; done
@@ -64,7 +77,7 @@ each TERM
 each CONT
 sleep {GRACE}
 for one in $first; do  # whose parent ended meanwhile has nothing left that says whose it is
-    [ "$(began "${{one%:*}}")" = "${{one#*:}}" ] && kill -s KILL "${{one%:*}}"
+    lives "$one" && kill -s KILL "${{one%:*}}"
 done
 for round in 1 2 3 4 5; do
     found=$(everybody "$1")
@@ -75,6 +88,8 @@ done
 """
 
 _pipe = -1
+_orphans: set[tuple[int, int]] = set()
+"""Those that it was told, by pid and beginning."""
 
 
 @contextlib.contextmanager
@@ -98,8 +113,8 @@ def guard() -> Iterator[None]:
         with _reaping():
             yield
     finally:
-        for stray in strays.left():
-            begun(stray.group)
+        _look()
+        _orphans.clear()
         if not strays.tree(os.getpid()).keys() - {guardian.pid}:
             _tell(". .\n")
         _pipe = -1
@@ -109,22 +124,42 @@ def guard() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _reaping() -> Iterator[None]:
-    """Orphans that came to us and end are not left as zombies."""
+    """Orphans that came to us are looked at, and when they end not left as zombies."""
     try:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGCHLD, strays.reap_all)
     except (RuntimeError, ValueError):  # there is no loop, or it is not the main thread's
         yield
         return
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(BEAT)
+            _look()
+
+    looking = loop.create_task(beat())
     try:
         yield
     finally:
+        looking.cancel()
         loop.remove_signal_handler(signal.SIGCHLD)
 
 
-def begun(group: int) -> None:
-    """A group of ours began."""
-    if _pipe >= 0:
+def _look() -> None:
+    """Tell of the orphans that only we can know."""
+    for orphan in strays.left():
+        if orphan[:2] not in _orphans:
+            _orphans.add(orphan[:2])
+            _tell(f"o {orphan.pid}:{orphan.began}\n")
+
+
+def begun(group: int, adopt: bool = True) -> None:
+    """A group of ours began.
+
+    Args:
+        adopt: we wait for any child of ours, and so for orphans that come to us.
+    """
+    if _pipe >= 0 and adopt:
         strays.adopt()
     _tell(f"+ {group}\n")
 

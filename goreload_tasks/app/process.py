@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 PARTIAL_AFTER = 0.1
 """Seconds after which the beginning of a line that does not end is shown: a prompt, say."""
 
+LAST = 3.0
+"""Seconds after SIGKILL in which all must be gone. Who is not hangs in the kernel, or is another user's by now."""
+
 DUMP_TIME = 1.0
 """Seconds that an app which ignored its stop signal has for writing out its goroutines."""
 
@@ -43,6 +46,8 @@ class Group:
         self._reader = reader
         self._mark = mark
         self._strays: list[strays.Process] = []
+        self.left: list[int] = []
+        """Who could not be ended."""
         self.pid = process.pid
         # Where it cannot be looked at any more it has ended already: whatever came of it began later.
         self._leader = strays.look(self.pid) or strays.Process(self.pid, 0, os.getpid(), self.pid, self.pid, "X")
@@ -65,13 +70,17 @@ class Group:
             dump: before SIGKILL send SIGQUIT, which makes a Go program write where its goroutines hang
                 (package os/signal of Go's standard library).
         """
-        steps = [(how, grace), *([(signal.SIGQUIT, DUMP_TIME)] if dump else []), (signal.SIGKILL, None)]
+        steps = [(how, grace), *([(signal.SIGQUIT, DUMP_TIME)] if dump else []), (signal.SIGKILL, LAST)]
         for step, patience in steps:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(patience):
                     while (signalled := self._signal_all(step)) is not None:
                         await self._gone(signalled)  # and then who was born meanwhile
                 break
+        else:
+            all_of_it = [*strays.tree(os.getpid()).values(), *self._strays]
+            found = {one.pid for one in all_of_it if one.group == self.pid or one in self._strays}
+            self.left = sorted(pid for pid in found if (one := strays.look(pid)) and not one.ended)
         code = await self.wait()
         self.close()
         return code
@@ -312,6 +321,15 @@ async def capture(argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> tupl
     return process.returncode or 0, out, err
 
 
+def ending() -> tuple[signal.Signals, ...]:
+    """The signals that end us. A SIGHUP that is ignored from the start stays so: that is what nohup(1) is for.
+
+    A SIGINT is not left ignored, as it is for what a script starts with `&`: a Ctrl-C would end all but us.
+    """
+    ours = (signal.SIGINT, signal.SIGTERM)
+    return ours if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else (*ours, signal.SIGHUP)
+
+
 PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -337,10 +355,13 @@ def foreground(argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> int:
         else:
             waiting.append(number)  # arrived before there was anybody to pass it on to
 
-    before = {number: signal.signal(number, forward) for number in PASSED_ON}
+    numbers = (number for number in PASSED_ON if number != signal.SIGHUP or number in ending())
+    before = {number: signal.signal(number, forward) for number in numbers}
     terminal = _own_terminal()
     try:
-        process = subprocess.Popen(argv, cwd=cwd, env=env, process_group=0)
+        marked = {**env, strays.MARK: strays.new_mark()}
+        process = subprocess.Popen(argv, cwd=cwd, env=marked, process_group=0)
+        guardian.begun(process.pid, adopt=False)
         child.append(process.pid)
         _hand(terminal, process.pid)
         with contextlib.suppress(ProcessLookupError):
@@ -368,6 +389,7 @@ def _follow(process: subprocess.Popen[bytes], terminal: int | None) -> int:
         process.returncode = code  # it is reaped: Popen must not try again
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)  # what it left behind in its group
+        guardian.ended(process.pid)
         return code if code >= 0 else 128 - code
 
 

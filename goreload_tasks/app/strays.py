@@ -163,12 +163,10 @@ def find(leader: Process, mark: str, known: Iterable[Process] = ()) -> list[Proc
 
 def left() -> list[Process]:
     """The orphans that are with us still and whose environment does not say whose they are."""
-    mine = _names(os.getpid())
-    return [
-        child
-        for child in tree(os.getpid()).values()
-        if child.parent == os.getpid() and child.pid not in own and not child.ended and _cleared(child, mine)
-    ]
+    pids = _children(os.getpid()) if _kernel_names_children() else tree(os.getpid())
+    found = [child for pid in pids if pid not in own and (child := look(pid)) and child.parent == os.getpid()]
+    mine = _names(os.getpid()) if found else frozenset()
+    return [child for child in found if not child.ended and _cleared(child, mine)]
 
 
 def _came_from(process: Process, leader: Process, mark: str) -> bool:

@@ -16,6 +16,9 @@ from goreload_tasks.errors import GoreloadError
 
 BLOCK = 1024 * 1024
 
+PATIENCE = 2.0
+"""Seconds that a command which is cancelled has for its end, before SIGKILL."""
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -63,6 +66,9 @@ class Job:
         self._group: Group | None = None
         self._turn = turn or contextlib.nullcontext()
         self._cancelled = False
+        self._last: asyncio.TimerHandle | None = None
+        self.gone = asyncio.Event()
+        """`run` has returned: nothing of it is left."""
 
     async def run(self) -> Result:
         """Start it and wait for its end.
@@ -70,8 +76,13 @@ class Job:
         Raises:
             GoreloadError: it cannot be started.
         """
-        async with self._turn:
-            return Result(0, "", 0.0, True) if self._cancelled else await self._run()
+        try:
+            async with self._turn:
+                return Result(0, "", 0.0, True) if self._cancelled else await self._run()
+        finally:
+            if self._last:
+                self._last.cancel()
+            self.gone.set()
 
     async def _run(self) -> Result:
         try:
@@ -80,7 +91,7 @@ class Job:
             raise GoreloadError(f"cannot start {self._argv[0]} in {self._cwd}: {error.strerror}") from None
         began = time.monotonic()
         if self._cancelled:  # while it was being spawned
-            self._end(signal.SIGTERM)
+            self.cancel()
         try:
             code = await self._group.wait()
         except asyncio.CancelledError:
@@ -96,8 +107,10 @@ class Job:
         return Result(code, text, time.monotonic() - began, self._cancelled, began)
 
     def cancel(self) -> None:
-        """End it at once: SIGTERM to the group. The build cache survives that at any moment."""
+        """End it: SIGTERM to the group, which the build cache survives at any moment; SIGKILL to who ignores that."""
         self._end(signal.SIGTERM)
+        if self._group and not self._last and not self.gone.is_set():
+            self._last = asyncio.get_running_loop().call_later(PATIENCE, self.kill)
 
     def kill(self) -> None:
         """End it without asking."""

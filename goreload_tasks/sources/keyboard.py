@@ -1,4 +1,4 @@
-"""Single keys at a terminal."""
+"""Who is at the other end: single keys at a terminal, and whether anybody reads what we print."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import stat
 import sys
 import termios
 import tty
@@ -65,3 +66,25 @@ def _terminal() -> int | None:
         return fd if os.isatty(fd) and os.tcgetpgrp(fd) == os.getpgrp() else None
     except (OSError, ValueError, AttributeError):
         return None
+
+
+@contextlib.contextmanager
+def read(fd: int, gone: Callable[[], None]) -> Iterator[None]:
+    """Tell when nobody is left who could read the pipe that we print into: who ran us has ended, without a word.
+
+    The kernel says so without being asked (poll(2), POLLERR); elsewhere than on Linux the next line finds out.
+    """
+    if sys.platform != "linux" or fd < 0 or not stat.S_ISFIFO(os.fstat(fd).st_mode):
+        yield
+        return
+    loop = asyncio.get_running_loop()
+
+    def told() -> None:
+        loop.remove_reader(fd)
+        gone()
+
+    loop.add_reader(fd, told)
+    try:
+        yield
+    finally:
+        loop.remove_reader(fd)

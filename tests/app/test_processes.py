@@ -252,15 +252,20 @@ def test_whose_an_orphan_is_stays_open_while_two_apps_might_be_and_ends_with_the
 
 GUARDED = """import asyncio, os, sys
 
-from goreload_tasks.app.guardian import guard
+from goreload_tasks.app import guardian
 from goreload_tasks.app.process import spawn
+
+guardian.BEAT = 0.02
 
 
 async def main():
-    with guard():
+    with guardian.guard():
         for words in sys.argv[1].split(";"):
             await spawn(words.split(), cwd="/", env=os.environ, sink=repr)
         print("spawned", flush=True)
+        while not guardian._orphans:
+            await asyncio.sleep(0.01)
+        print("told", flush=True)
         await asyncio.sleep(3600)
 
 
@@ -281,11 +286,14 @@ def tool(*commands: list[str]) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS + ORPHANS_WITHOUT_ENVIRONMENT)
 def test_kill_9_of_the_tool_ends_all_of_the_tree_and_frees_its_port(tmp_path: Path, kind: str) -> None:
     tree = Tree(tmp_path)
     with tool(tree.argv(kind)) as process:
         until(lambda: len(tree.pids) == 2, "the app and its descendant")
+        if kind in ORPHANS_WITHOUT_ENVIRONMENT:
+            assert process.stdout
+            assert process.stdout.readline() == b"told\n"
         process.kill()
     until(lambda: not any(map(lives, tree.pids)), "the end of all of it")
     until(tree.free, "the port")
