@@ -143,7 +143,7 @@ class Console:
         with contextlib.suppress(OSError):
             self._stream.flush()
             while block:
-                while not select.select([], [self.fd], [], STEP)[1]:
+                while not select.select([], [self.fd], [], 0 if self._hurried else STEP)[1]:
                     if self._hurried:
                         return
                 with contextlib.suppress(BlockingIOError):

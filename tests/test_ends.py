@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.driver import BIN, Driver, alive, answer, answers, free_port, get, server, until, write
+from tests.driver import BIN, DEADLINE, Driver, alive, answer, answers, free_port, get, server, until, write
 
 INVOKE = str(BIN / "invoke")
 
@@ -82,7 +82,7 @@ def shell(project: Path) -> Iterator[Shell]:
     if made.process:
         if made.process.poll() is None:
             os.killpg(made.process.pid, signal.SIGKILL)
-        made.process.wait()
+        made.process.wait(DEADLINE)
         if made.process.stdout:
             made.process.stdout.close()
     made.nothing_is_left()
@@ -101,7 +101,7 @@ def only(pids: list[int]) -> int:
 def test_end_of_who_reads_it_is_its_end_without_another_line(shell: Shell, reader: str) -> None:
     server(shell.project)
     process = shell.run(f"(DEV; echo code $?) 2>err | {reader} >/dev/null; cat err", stdout=subprocess.PIPE)
-    assert process.wait() == 0
+    assert process.wait(DEADLINE) == 0
     shell.nothing_is_left()
     assert process.stdout
     assert "mistake" not in process.stdout.read().decode()
@@ -115,7 +115,7 @@ def test_signal_ends_it_while_nobody_reads_what_it_prints(shell: Shell) -> None:
         process = shell.run("exec DEV", stdout=subprocess.PIPE)
         until(lambda: sleeps(only(shell.tools)), "a full pipe")
         process.send_signal(how)
-        assert process.wait() == 128 + how
+        assert process.wait(DEADLINE) == 128 + how
         assert process.stdout
         process.stdout.close()
         shell.nothing_is_left()
@@ -142,7 +142,7 @@ def test_output_that_cannot_be_written_is_lost_and_nothing_else(shell: Shell) ->
     (shell.project / "answer.go").write_text(answer("two"))
     answers(shell.url, "two")
     process.terminate()
-    assert process.wait() == 128 + signal.SIGTERM
+    assert process.wait(DEADLINE) == 128 + signal.SIGTERM
     assert (shell.project / "err").read_text() == ""
 
 
@@ -152,7 +152,7 @@ def test_it_works_without_any_of_the_three_streams(shell: Shell) -> None:
     (shell.project / "answer.go").write_text(answer("two"))
     answers(shell.url, "two")
     process.terminate()
-    assert process.wait() == 128 + signal.SIGTERM
+    assert process.wait(DEADLINE) == 128 + signal.SIGTERM
 
 
 # Whoever runs it.
@@ -174,7 +174,7 @@ def test_end_of_a_task_that_runs_it_is_its_end(shell: Shell, pty: bool, how: sig
     write(shell.project, {"tasks.py": OUTER.replace("PTY", str(pty))})
     process = shell.run("exec invoke outer", stdout=subprocess.PIPE)
     process.send_signal(how)
-    process.wait()
+    process.wait(DEADLINE)
     shell.nothing_is_left()
 
 
@@ -185,7 +185,7 @@ def test_ctrl_c_ends_it_under_make_a_script_and_another_task(shell: Shell) -> No
     for line in ("exec invoke outer", "sh dev.sh", *(["exec make dev"] if shutil.which("make") else [])):
         process = shell.run(line, stdout=subprocess.PIPE)
         os.killpg(process.pid, signal.SIGINT)
-        process.wait()
+        process.wait(DEADLINE)
         shell.nothing_is_left()
         assert process.stdout
         process.stdout.close()
@@ -198,7 +198,7 @@ def test_nohup_is_respected(shell: Shell) -> None:
     (shell.project / "answer.go").write_text(answer("two"))
     answers(shell.url, "two")
     process.terminate()
-    assert process.wait() == 128 + signal.SIGTERM
+    assert process.wait(DEADLINE) == 128 + signal.SIGTERM
 
 
 # kill -9.

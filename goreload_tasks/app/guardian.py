@@ -1,7 +1,7 @@
 """Ends what we started when we cannot: after a kill -9 of the tool nothing stays behind.
 
 A small shell holds the read end of a pipe whose write end only we hold. It is told each process group that begins and
-ends, and at a beat who came to us as an orphan without an environment that says whose it is. At the end of the file,
+ends, and who came to us since as an orphan without an environment that says whose it is. At the end of the file,
 which the kernel makes however we end, it ends the groups that are left and those orphans, and on Linux everybody below
 them and everybody whose environment has the mark of this run. A scan costs it about 10 ms.
 """
@@ -20,8 +20,11 @@ from goreload_tasks.app import strays
 GRACE = 0.3
 """Seconds between SIGTERM and SIGKILL: nobody is there to wait for more."""
 
-BEAT = 1.0
-"""Seconds between two looks at the orphans that are with us; one takes about 0.1 ms."""
+FIRST_LOOK = 1.0
+"""Seconds from the begin of a group to a look at the orphans that are with us; to each next one it is twice as long.
+
+Nothing tells that one came. A look takes about 0.1 ms; a program that leaves daemons behind does so when it starts.
+"""
 
 # Only the beginning of a variable is compared, and /proc/PID/status escapes a line break in a name: nothing that a
 # process chose is taken for a mark or a number. Signals are ignored: a tool of this kind above us ends its whole tree,
@@ -90,6 +93,7 @@ done
 _pipe = -1
 _orphans: set[tuple[int, int]] = set()
 """Those that it was told, by pid and beginning."""
+_next_look: asyncio.TimerHandle | None = None
 
 
 @contextlib.contextmanager
@@ -131,17 +135,11 @@ def _reaping() -> Iterator[None]:
     except (RuntimeError, ValueError):  # there is no loop, or it is not the main thread's
         yield
         return
-
-    async def beat() -> None:
-        while True:
-            await asyncio.sleep(BEAT)
-            _look()
-
-    looking = loop.create_task(beat())
     try:
         yield
     finally:
-        looking.cancel()
+        if _next_look:
+            _next_look.cancel()
         loop.remove_signal_handler(signal.SIGCHLD)
 
 
@@ -153,6 +151,18 @@ def _look() -> None:
             _tell(f"o {orphan.pid}:{orphan.began}\n")
 
 
+def _look_in(seconds: float) -> None:
+    global _next_look  # noqa: PLW0603 - as above
+
+    def look() -> None:
+        _look()
+        _look_in(2 * seconds)
+
+    if _next_look:
+        _next_look.cancel()
+    _next_look = asyncio.get_running_loop().call_later(seconds, look)
+
+
 def begun(group: int, adopt: bool = True) -> None:
     """A group of ours began.
 
@@ -161,6 +171,7 @@ def begun(group: int, adopt: bool = True) -> None:
     """
     if _pipe >= 0 and adopt:
         strays.adopt()
+        _look_in(FIRST_LOOK)
     _tell(f"+ {group}\n")
 
 

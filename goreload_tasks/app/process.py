@@ -14,6 +14,7 @@ import pty
 import signal
 import socket
 import subprocess
+import sys
 import termios
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -213,8 +214,11 @@ class _Reader:
         return True
 
     def drain(self) -> None:
-        """Read what is there. Somebody who left the group may hold the other end for ever: do not wait for its end."""
-        while self._fd >= 0 and self._read():
+        """Read what is there. Somebody may hold the other end for ever, or write for ever: do not wait for its end."""
+        if self._fd < 0:
+            return
+        there = self.taken + int.from_bytes(fcntl.ioctl(self._fd, termios.FIONREAD, b"\0" * 4), sys.byteorder)
+        while self._fd >= 0 and self._read() and self.taken <= there:
             pass
 
     def close(self) -> None:

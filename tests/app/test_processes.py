@@ -255,7 +255,7 @@ GUARDED = """import asyncio, os, sys
 from goreload_tasks.app import guardian
 from goreload_tasks.app.process import spawn
 
-guardian.BEAT = 0.02
+guardian.FIRST_LOOK = 0.02
 
 
 async def main():
