@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import os
 import shutil
+from collections.abc import Callable
 
 from goreload_tasks.build.builder import Job
 from goreload_tasks.build.command import LEAN, LEAST_MEMORY, Plan
@@ -25,15 +26,22 @@ class Chores:
     Args:
         turn: entered for each: one at a time, over all services.
         quiet: seconds of rest before they begin.
+        still: are the sources as they were for the newest build?
     """
 
     def __init__(
-        self, work: GoWork, report: Report, turn: contextlib.AbstractAsyncContextManager[None], quiet: float
+        self,
+        work: GoWork,
+        report: Report,
+        turn: contextlib.AbstractAsyncContextManager[None],
+        quiet: float,
+        still: Callable[[], bool],
     ) -> None:
         self._work = work
         self._report = report
         self._turn = turn
         self._quiet = quiet
+        self._still = still
         self._learned_from: tuple[int, Plan] | None = None  # the build after which the program was learned
 
     async def __call__(self) -> bool:
@@ -88,7 +96,8 @@ class Chores:
         made, generation = os.path.join(self._place, "lean"), work.made
         result = await Job(plan.build(made, LEAN), plan.cwd, env).run()
         if result.code == 0:
-            if not work.overlaid:  # the flags are written into a binary: without this the next one would be another
+            # The flags are written into a binary: without a twin the next one would be another, whatever was saved.
+            if not work.overlaid and self._still():
                 os.replace(made, work.twin(generation))
             work.learned.learn(lean=True)
             self._report.detail("lean", "everything is compiled without DWARF now: links are faster from here on")

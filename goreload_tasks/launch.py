@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -12,6 +13,7 @@ from typing import Protocol
 from goreload_tasks.app import readiness
 from goreload_tasks.app.process import Group, spawn
 from goreload_tasks.app.readiness import Place
+from goreload_tasks.gateway.listener import inner
 from goreload_tasks.inputs.snapshot import COARSE_NS
 from goreload_tasks.loops import Write
 from goreload_tasks.report import Report
@@ -69,6 +71,7 @@ class Launch:
         self._group: Group | None = None
         self._stopping: asyncio.Task[int] | None = None
         self._asked = False
+        self._listen: socket.socket | None = None
         self._hurried = asyncio.Event()
 
     async def run(self, binary: str, ready: Callable[[], Awaitable[None]]) -> int:
@@ -79,6 +82,15 @@ class Launch:
         """
         env = self._app.env()
         wanted = self._app.port(env)
+        self._listen = inner() if self._app.inherits else None
+        try:
+            return await self._run(binary, env, wanted, ready)
+        finally:
+            self._let_go()
+
+    async def _run(
+        self, binary: str, env: dict[str, str], wanted: int | None, ready: Callable[[], Awaitable[None]]
+    ) -> int:
         self._group = group = await spawn(
             [binary, *self._app.args],
             cwd=self._app.cwd,
@@ -86,7 +98,7 @@ class Launch:
             sink=self._sink,
             terminal=self._terminal,
             partial=True,
-            listen=self._app.listen,
+            listen=self._listen,
         )
         self._report.mark("spawned")
         serving = asyncio.create_task(self._serving(group, wanted, ready))
@@ -128,6 +140,8 @@ class Launch:
     def waits_for(self) -> str:
         """What is missing, for a person."""
         ready = self._app.settings.serve.ready
+        if self._listen is not None:
+            return "the app to accept on descriptor 3 (LISTEN_FDS=1)"
         return f"the app to answer GET {ready} with 2xx" if ready else "the app to listen on its port"
 
     async def later(self, patience: float) -> Place | None:
@@ -202,10 +216,11 @@ class Launch:
         serve = self._app.settings.serve
         slow = asyncio.get_running_loop().call_later(SLOW, self._slow)
         try:
-            if self._app.listen is not None:
-                await readiness.taken(group.pid, self._app.listen)
-                host, port = self._app.listen.getsockname()[:2]
+            if self._listen is not None:
+                await readiness.taken(group.pid, self._listen)
+                host, port = self._listen.getsockname()[:2]
                 self.place = Place(host, port)
+                self._let_go()
             elif self._app.proxied:
                 assert wanted is not None
                 self.place = await readiness.found(group.pid, wanted, self._known, serve.ready)
@@ -220,6 +235,12 @@ class Launch:
         self._report.mark("accepting")
         self._ready = (time.time_ns(), *group.written())
         await ready()
+
+    def _let_go(self) -> None:
+        """The socket is the app's alone: when that ends nobody is left waiting in its backlog."""
+        if self._listen is not None:
+            self._listen.close()
+            self._listen = None
 
     def _slow(self) -> None:
         for line in self.tail[-5:]:

@@ -235,7 +235,7 @@ class Service:
             if called := self._without_loops(files):
                 self._begin_rule(rule, called)
         if finding.verdict == "refresh":
-            self._report.refresh(finding.files, self._front is not None)
+            self._report.refresh(finding.files, self._front is not None and not self._front.whole)
             if self._front:
                 self._front.refresh(finding.files)
         elif finding.verdict and (files := self._without_loops(finding.files)):
@@ -513,7 +513,8 @@ class Service:
         if self._policy.app:
             keeps = self._policy.reload.on_failure == "keep" and self.state.app
             still = "; the old program still runs" if keeps else "; nothing runs"
-            still = "; requests are told so" if self._front else still
+            if self._front:
+                still = "; connections are closed" if self._front.whole else "; requests are told so"
         self._report.broken(result.problems, result.seconds, still)
 
     def _show_exit(self, action: cycle.ShowExit) -> None:
@@ -530,18 +531,18 @@ class Service:
     def _taken(self) -> str:
         assert self._front is not None
         port = self._front.port
-        return f"port {port} is serve.port, where requests wait: let the app read PORT, or set serve.mode: direct"
+        mend = "take descriptor 3 (LISTEN_FDS=1)" if self._front.whole else "let the app read PORT"
+        other = "proxy" if self._front.whole else "direct"
+        return f"port {port} is serve.port, where requests wait: {mend}, or set serve.mode: {other}"
 
     def _own_port(self) -> int | None:
         """The port that the app is known to take for itself."""
-        return None if self._front or self._app is None or self._app.listen else self._app.settings.serve.port
+        return None if self._front or self._app is None else self._app.settings.serve.port
 
     async def _name_owner(self, port: int, launch: Launch | None = None) -> None:
         """The app could not have its port: say who has it. `launch`: that runs, and may have it by now."""
         if self._front and port == self._front.port:
             text = self._taken()
-        elif self._app and self._app.listen and port == self._app.settings.serve.port:
-            text = f"port {port} is a socket that we hold: take descriptor 3 (LISTEN_FDS=1), or set serve.mode: proxy"
         elif self.state.leaving:
             text = f"port {port} is held by the program before: let the app read PORT, or unset serve.overlap"
         else:

@@ -149,16 +149,16 @@ async def _service(
     policy = cycle.Policy(settings.reload, settings.crash, app, settings.serve.overlap)
     check = functools.partial(project.confirm, settled, target) if target.recalled else None
     report = Report(console, settled.name, functools.partial(history.add, store.history), timed)
-    chores = Chores(work, report, idle, settings.build.verify_after)
+    chores = Chores(work, report, idle, settings.build.verify_after, tree.still)
     if not app:
         return Service(settled.name, work, tree, policy, None, commands, console, report, chores, check)
     mode = _mode(settled)
-    sockets = [] if mode == "direct" else bind(settings, settings.serve.bind[: 1 if mode == "socket" else None])
+    sockets = [] if mode == "direct" else bind(settings, settings.serve.bind)
     for one in sockets:
         stack.callback(one.close)
-    front = Front(settings, project.root, sockets) if mode == "proxy" else None
-    listen = sockets[0] if mode == "socket" else None
-    hands = App(project.root, tuple(argv), settings, lambda: project.app_env(settled), mode == "proxy", listen)
+    front = Front(settings, project.root, sockets, whole=mode == "socket") if sockets else None
+    variables = functools.partial(project.app_env, settled)
+    hands = App(project.root, tuple(argv), settings, variables, mode == "proxy", mode == "socket")
     return Service(settled.name, work, tree, policy, hands, commands, console, report, chores, check, front)
 
 

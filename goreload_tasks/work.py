@@ -222,7 +222,7 @@ class App:
     """How the app of a service is started and stopped.
 
     variables: read anew at each start. proxied: people ask a port of ours, and each launch has one of its own.
-    listen: the socket that a launch inherits.
+    inherits: each launch finds a socket that listens as descriptor 3.
     """
 
     cwd: str
@@ -230,7 +230,7 @@ class App:
     settings: Settings
     variables: Callable[[], Mapping[str, str]]
     proxied: bool = False
-    listen: socket.socket | None = None
+    inherits: bool = False
 
     def env(self) -> dict[str, str]:
         """Its variables now; behind the proxy each launch gets a PORT of its own."""

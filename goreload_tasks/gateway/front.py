@@ -51,22 +51,26 @@ class Front:
     Args:
         root: the project's folder, for the places that errors name.
         sockets: that listen already; what comes before `open` waits in their backlog.
+        whole: connections are passed on without a look at what is said on them.
     """
 
-    def __init__(self, settings: Settings, root: str, sockets: Sequence[socket.socket]) -> None:
+    def __init__(self, settings: Settings, root: str, sockets: Sequence[socket.socket], whole: bool) -> None:
         assert settings.serve.port is not None
         self.port: int = settings.serve.port
         self.url = f"http://localhost:{self.port}"
+        self.whole = whole
         self._settings = settings
         self._root = root
         self._sockets = sockets
         self._state: State = Held("the first build")
-        self._inside: _Inside | None = None
+        self._gate: Gate | None = None
+        self._http: _Http | None = None
+        self._listener: Listener | None = None
 
     @property
     def waits(self) -> bool:
         """Does anybody wait for the next launch?"""
-        return self._inside is not None and self._inside.gate.waiting > 0
+        return self._gate is not None and self._gate.waiting > 0
 
     def open(self, catch_up: Callable[[], Awaitable[None] | None], first: Callable[[int], None]) -> None:
         """Accept connections.
@@ -75,14 +79,22 @@ class Front:
             catch_up, first: see `Gate`.
         """
         # The first build is under way by now: what only requests need is loaded beside it.
+        from goreload_tasks.gateway.passage import Passage
+        from goreload_tasks.gateway.streams import BLOCK
+
+        self._gate = gate = Gate(catch_up, self._settings.serve.hold, first)
+        self._http = None if self.whole else self._speak(gate)
+        serve = self._http.proxy.serve if self._http else Passage(gate).serve
+        self._listener = Listener(self._sockets, serve, BLOCK)
+        self.show(self._state)
+
+    def _speak(self, gate: Gate) -> _Http:
         from goreload_tasks.gateway.browser import Browsers
         from goreload_tasks.gateway.http import plain
         from goreload_tasks.gateway.page import answer
         from goreload_tasks.gateway.proxy import Proxy
-        from goreload_tasks.gateway.streams import BLOCK
 
         serve, editor, root = self._settings.serve, self._settings.editor, self._root
-        gate = Gate(catch_up, serve.hold, first)
         browsers = Browsers(root, editor)
         # Made once per state: who asks on and on while nothing serves must not keep the mend waiting.
         told = functools.lru_cache(32)(lambda accept, method: answer(self._state, accept, method, root, editor))
@@ -98,50 +110,50 @@ class Front:
             ),
             hosts=functools.lru_cache(256)(lambda host: allowed(host, serve.allowed_hosts, serve.bind)),
         )
-        listener = Listener(self._sockets, proxy.serve, BLOCK)
-        self._inside = _Inside(gate, browsers, proxy, listener, told.cache_clear)
-        self.show(self._state)
+        return _Http(browsers, proxy, told.cache_clear)
 
     def show(self, state: State) -> None:
         """From now on requests find this."""
         changed, self._state = state != self._state, state
-        if self._inside:
-            if changed:
-                self._inside.forget()
-            self._inside.gate.show(state)
-            self._inside.browsers.show(state)
+        if self._http and changed:
+            self._http.forget()
+        if self._gate:
+            self._gate.show(state)
+        if self._http:
+            self._http.browsers.show(state)
 
     def refresh(self, files: Sequence[str]) -> None:
         """Browsers read these files again."""
-        if self._inside:
-            self._inside.browsers.refresh(files)
+        if self._http:
+            self._http.browsers.refresh(files)
 
     async def drained(self, launch: int, patience: float) -> None:
         """Wait until a launch has answered what it was asked, at most `patience` seconds."""
-        if self._inside:
-            await self._inside.gate.drained(launch, patience)
+        if self._gate:
+            await self._gate.drained(launch, patience)
 
     def cut(self, launch: int) -> None:
-        """End what is still connected to a launch."""
-        if self._inside:
-            self._inside.proxy.cut(launch)
+        """End what is still connected to a launch. Whole connections are left to it: only it knows what it answers."""
+        if self._http:
+            self._http.proxy.cut(launch)
 
     async def close(self) -> None:
         """End every connection at once."""
-        inside, self._inside = self._inside, None
-        if inside:
-            inside.listener.stop()
-            inside.browsers.close()
-            await inside.proxy.close()
-            await inside.listener.close()
+        listener, http = self._listener, self._http
+        self._gate = self._http = self._listener = None
+        if listener:
+            listener.stop()
+        if http:
+            http.browsers.close()
+            await http.proxy.close()
+        if listener:
+            await listener.close()
 
 
 @dataclass(frozen=True, slots=True)
-class _Inside:
-    """What a front that is open works with."""
+class _Http:
+    """What speaks with clients of HTTP, while a front is open."""
 
-    gate: Gate
     browsers: Browsers
     proxy: Proxy
-    listener: Listener
     forget: Callable[[], None]

@@ -77,7 +77,7 @@ class Gate:
         self._hold = hold
         self._changed = asyncio.Event()
         self._under_way: Counter[int] = Counter()
-        self._left = asyncio.Event()
+        self._ended = asyncio.Event()
 
     def show(self, state: State) -> None:
         """From now on this is so."""
@@ -107,6 +107,14 @@ class Gate:
                 self.waiting -= 1
         return self.state
 
+    async def left(self, state: State, patience: float) -> bool:
+        """Wait until something else is so; False: it is not after `patience` seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while self.state == state:
+                    await self._changed.wait()
+        return self.state != state
+
     def answered(self, launch: int) -> None:
         """The first byte of an answer of this launch is here."""
         if launch > self._answered:
@@ -122,8 +130,8 @@ class Gate:
         self._under_way[launch] -= 1
         if not self._under_way[launch]:
             del self._under_way[launch]
-            self._left.set()
-            self._left = asyncio.Event()
+            self._ended.set()
+            self._ended = asyncio.Event()
 
     async def drained(self, launch: int, patience: float) -> None:
         """Wait until this launch has nothing to answer any more, but no longer than `patience` seconds."""
@@ -131,4 +139,4 @@ class Gate:
         while self._under_way[launch] and (left := end - time.monotonic()) > 0:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
-                    await self._left.wait()
+                    await self._ended.wait()

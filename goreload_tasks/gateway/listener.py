@@ -58,6 +58,11 @@ def bind(settings: Settings, addresses: Sequence[str]) -> list[socket.socket]:
     return made
 
 
+def inner() -> socket.socket:
+    """A listening socket on a free port of this machine, for one launch to inherit."""
+    return _listen("127.0.0.1", 0)
+
+
 def _listen(address: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     one = socket.socket(family, socket.SOCK_STREAM)

@@ -6,7 +6,6 @@ One upstream connection belongs to each client connection, so a connection means
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import ParamSpec
@@ -28,7 +27,7 @@ from goreload_tasks.gateway.http import (
     upload,
 )
 from goreload_tasks.gateway.http_2 import Streams
-from goreload_tasks.gateway.streams import BLOCK, Source, feed, half_close, pump, reset, text
+from goreload_tasks.gateway.streams import BLOCK, Source, farewell, feed, half_close, pump, reset, text
 
 P = ParamSpec("P")
 
@@ -41,8 +40,6 @@ DEATH = 1.0
 """Seconds in which the gate learns that a launch has died."""
 STANDS = 0.1
 """Seconds after which a new connection is to a process that lives."""
-LINGER = 0.5
-"""Seconds that a client may go on sending before we close; closing at once would reset it under our answer."""
 KEPT = 64 * 1024
 """Bytes of a body that are kept, so that an idempotent request can be sent again."""
 SOON = 0.05
@@ -118,8 +115,7 @@ class Proxy:
         self._connections[task] = connection = Connection(self, task, reader, writer)
         try:
             await connection.run()
-            writer.close()
-            await writer.wait_closed()
+            await farewell(connection.client, writer)
         except (OSError, asyncio.CancelledError):
             pass  # the client is gone, or we are: nobody to tell (and asyncio 3.11 logs a cancelled task as an error)
         finally:
@@ -171,13 +167,6 @@ class Connection:
         except Malformed as error:
             self._malformed(error)
         self.drop()
-        if self.writer.is_closing():
-            return
-        half_close(self.writer)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LINGER):
-                while await self.client.read():
-                    pass
 
     def drop(self) -> None:
         """Leave the app; a request under way is cancelled there."""
@@ -254,10 +243,7 @@ class Connection:
             return True
         if gone.sent and self.proxy.gate.state == state and await self._lives(state):
             return False  # a handler that panics closes its connection too, and would only panic again
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DEATH):
-                while self.proxy.gate.state == state:  # noqa: ASYNC110 - the gate wakes only those that it holds
-                    await asyncio.sleep(0.01)
+        await self.proxy.gate.left(state, DEATH)
         return True
 
     async def _lives(self, state: Open) -> bool:

@@ -13,6 +13,8 @@ from goreload_tasks.gateway.http import HEAD_END
 
 BLOCK = 64 * 1024
 """Bytes read at once; the stream limit that a listener must give its readers, too."""
+LINGER = 0.5
+"""Seconds that a client may go on sending before we close; closing at once would reset it under our answer."""
 MAX_HEAD = 1024 * 1024
 
 
@@ -84,6 +86,17 @@ def half_close(writer: asyncio.StreamWriter) -> None:
     """Send nothing more; go on reading."""
     with contextlib.suppress(OSError):  # the peer is gone already
         writer.write_eof()
+
+
+async def farewell(client: Source, writer: asyncio.StreamWriter) -> None:
+    """Close a client's connection; raises OSError when it is gone. At once, and what it still sends would reset it."""
+    half_close(writer)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER):
+            while await client.read():
+                pass
+    writer.close()
+    await writer.wait_closed()
 
 
 def reset(writer: asyncio.StreamWriter) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -158,6 +158,19 @@ class Snapshot:
                 touched[path] = max(entry.stamp.ctime_ns, entry.stamp.mtime_ns)
         return Look(tuple(changed), frozenset(shapes), touched, *self._look_into(folders))
 
+    def still(self, files: Iterable[str]) -> bool:
+        """Has none of them been written since the last look, whatever its content? Nothing is remembered."""
+        known = ((self._files.get(path, ABSENT), path) for path in self._restless(files))
+        return all(read(path, entry).stamp == entry.stamp for entry, path in known)
+
+    def news(self, folders: Iterable[str]) -> Iterator[str]:
+        """What came or went there since the last look. Nothing is remembered."""
+        for folder in folders:
+            before = self._folders.get(folder)
+            if before is None or not _settled(before[0], _stamp(folder)):
+                names = before[1] if before else frozenset()
+                yield from (os.path.join(folder, name) for name in names ^ _names(folder))
+
     def _restless(self, files: Iterable[str]) -> list[str]:
         """Those that are not settled, or whose stamp is another: the few that are worth a closer look.
 
@@ -212,24 +225,38 @@ class Snapshot:
 
     def _differ(self, folder: str) -> tuple[frozenset[str], bool]:
         """The names that came or went in a folder, read again only when it was written, and whether it is another."""
-        try:
-            status = os.stat(folder)
-            stamp = (status.st_ctime_ns, status.st_ino, time.time_ns())  # not mtime: it may have become readable
-        except (OSError, ValueError):
-            stamp = (0, 0, 0)
+        stamp = (*_stamp(folder), time.time_ns())
         before = self._folders.get(folder)
-        if before and before[0][:2] == stamp[:2] and before[0][2] - stamp[0] > COARSE_NS:
+        if before and _settled(before[0], stamp[:2]):
             return frozenset(), False
-        try:
-            names = frozenset(os.listdir(folder))
-        except OSError:
-            names = frozenset()
+        names = _names(folder)
         self._folders[folder] = (stamp, names)
         return (names ^ before[1], stamp[1] != before[0][1]) if before else (frozenset(), False)
 
 
 _ENTER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 """To stand in a folder; O_PATH needs no right to list it (open(2), Linux)."""
+
+
+def _stamp(folder: str) -> tuple[int, int]:
+    """Its ctime and inode; not mtime: it may have become readable."""
+    try:
+        status = os.stat(folder)
+    except (OSError, ValueError):
+        return 0, 0
+    return status.st_ctime_ns, status.st_ino
+
+
+def _settled(before: tuple[int, int, int], now: tuple[int, int]) -> bool:
+    """Is it the same folder still, with the same names, seen long enough after it was written?"""
+    return before[:2] == now and before[2] - now[0] > COARSE_NS
+
+
+def _names(folder: str) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(folder))
+    except OSError:
+        return frozenset()
 
 
 def _by_folder(files: Iterable[str]) -> dict[str, list[str]]:

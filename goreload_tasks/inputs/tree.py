@@ -97,6 +97,11 @@ class Tree:
         """Are inputs in this folder itself, or may they come there?"""
         return self._places.holds(folder)
 
+    def still(self) -> bool:
+        """Has no input been written since the last look, and none come or gone?"""
+        news = self._snapshot.news(self.folders)
+        return self._snapshot.still(self.inputs.files) and not any(map(self._places.may_come, news))
+
     def look(self, window: Window, paths: Sequence[str] = ()) -> Finding:
         """Compare the inputs with what they were.
 

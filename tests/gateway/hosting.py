@@ -18,7 +18,10 @@ from typing import Any, Self, TypeVar
 
 from goreload_tasks.gateway.gate import Gate, Open, State
 from goreload_tasks.gateway.http import Head, plain
+from goreload_tasks.gateway.listener import Listener
+from goreload_tasks.gateway.passage import Passage
 from goreload_tasks.gateway.proxy import Proxy
+from goreload_tasks.gateway.streams import BLOCK
 from tests.driver import DEADLINE
 
 T = TypeVar("T")
@@ -84,9 +87,14 @@ def proxy_before(gate: Gate, port: int) -> Proxy:
 
 
 class Hosted:
-    """A proxy that serves on a loop of its own."""
+    """A gate that serves on a loop of its own.
 
-    def __init__(self, state: State, hold: float = DEADLINE) -> None:
+    Args:
+        whole: connections are passed on whole, not as HTTP.
+    """
+
+    def __init__(self, state: State, hold: float = DEADLINE, whole: bool = False) -> None:
+        self._whole = whole
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -98,11 +106,13 @@ class Hosted:
         listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = listener.getsockname()[1]
         self.proxy = proxy_before(self.gate, self.port)
-        self._server = await asyncio.start_server(self.proxy.serve, sock=listener)
+        serve = Passage(self.gate).serve if self._whole else self.proxy.serve
+        self._listener = Listener([listener], serve, BLOCK)
 
     async def _stop(self) -> None:
-        self._server.close()
+        self._listener.stop()
         await self.proxy.close()
+        await self._listener.close()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Do this on the proxy's loop."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -25,7 +26,7 @@ from tests.driver import write
 GO = {
     "go.mod": "module example.com/app\n\ngo 1.23\n\nrequire example.com/other v0.0.0\n\nreplace example.com/other => ./other\n",
     "main.go": 'package main\n\nimport (\n\t_ "example.com/app/a"\n\t_ "example.com/app/c"\n\t_ "example.com/other"\n)\n\n'
-    "func main() {}\n",
+    f"func main() {{}}\n\n// {uuid4()}: an earlier run under the same path may have compiled all of this already\n",
     "main_test.go": "package main\n",
     "a/a.go": 'package a\n\nimport _ "example.com/app/a/b"\n',
     "a/a_windows.go": "package a\n",

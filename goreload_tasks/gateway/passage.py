@@ -1,0 +1,105 @@
+"""Connections passed on whole, whatever is spoken on them: TLS, gRPC, HTTP/2, a protocol of the app's own.
+
+A connection belongs to the launch that it was made to. What its client sends after a save never reaches an older
+program: where nothing was said on it yet, the connection goes to the next launch, else it is closed, so that the client
+asks again on a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from goreload_tasks.gateway.gate import Gate, Open, State
+from goreload_tasks.gateway.streams import BLOCK, Source, farewell, half_close, pump, reset
+
+DEATH = 1.0
+"""Seconds in which the gate learns that a launch has died."""
+
+
+class _Outdated(Exception):  # noqa: N818 - it is the launch that is
+    """The client said something to a launch that is not the one for it any more."""
+
+
+class Passage:
+    """Serves client connections without a look at what is said.
+
+    Args:
+        gate: says which launch a connection goes to.
+    """
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One client connection. It is closed where nothing serves it: there is no word that all clients know."""
+        client = Source(reader)
+        try:
+            while isinstance(state := await self._enter(client), Open):
+                way = _Way(self._gate, state, client, writer)
+                await way.go()
+                if way.used or not await self._gate.left(state, DEATH):
+                    break
+            await farewell(client, writer)
+        except (OSError, asyncio.CancelledError):
+            pass  # the client is gone, or we are: nobody to tell (and asyncio 3.11 logs a cancelled task as an error)
+        finally:
+            writer.transport.abort()
+
+    async def _enter(self, client: Source) -> State | None:
+        """Wait at the gate; None: the client has ended meanwhile, without a word."""
+        entering, filling = asyncio.ensure_future(self._gate.enter()), asyncio.ensure_future(client.fill())
+        try:
+            await asyncio.wait({entering, filling}, return_when=asyncio.FIRST_COMPLETED)
+            return None if filling.done() and not filling.result() else await entering
+        finally:
+            entering.cancel()
+            filling.cancel()
+            await asyncio.wait({entering, filling})
+
+
+@dataclass(slots=True)
+class _Way:
+    """A connection to one launch."""
+
+    gate: Gate
+    to: Open
+    client: Source
+    writer: asyncio.StreamWriter
+    used: bool = field(default=False, init=False)
+    """Something was said on it, by either."""
+
+    async def go(self) -> None:
+        """Pass bytes both ways until both ended, or the launch is outdated; what breaks one end breaks the other."""
+        try:
+            reader, app = await asyncio.open_connection(self.to.host, self.to.port, limit=BLOCK)
+        except OSError:  # it is dying
+            return
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._up(app))
+                both.create_task(self._down(Source(reader)))
+        except* _Outdated:
+            pass
+        except* OSError:
+            if self.used:
+                reset(self.writer)
+        finally:
+            app.transport.abort()
+
+    async def _up(self, app: asyncio.StreamWriter) -> None:
+        while self.client.held or await self.client.fill():
+            if await self.gate.enter() != self.to:  # where nothing came of the save, it goes on
+                raise _Outdated
+            self.used = True
+            app.write(self.client.take())
+            await app.drain()
+        half_close(app)
+
+    async def _down(self, app: Source) -> None:
+        if await app.fill():
+            self.used = True
+            self.gate.answered(self.to.launch)
+        elif not self.used:  # it ended before a word
+            raise _Outdated
+        await pump(app, self.writer)
