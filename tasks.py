@@ -163,7 +163,7 @@ def endurance(c: Context, reloads: int = 1000) -> None:
     help={
         "seconds": "in all",
         "seed": "of the first world; default: the time",
-        "mode": "direct or proxy; default: both",
+        "mode": "direct, proxy or socket; default: all by turns",
     }
 )
 def chaos(c: Context, seconds: float = 600, seed: int = 0, mode: str = "") -> None:

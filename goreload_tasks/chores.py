@@ -81,10 +81,9 @@ class Chores:
             return False
         work.newest = None
         self._learned_from = work.made, work.plan
-        different = verified.outcome == "different"
-        work.learned.learn(verified=not different, different=different)
+        work.learned.learn(outcome=verified.outcome)
         self._report.verified(verified.outcome, verified.bundle)
-        return different
+        return verified.outcome == "different"
 
     async def _warm(self) -> bool:
         """Compile everything without DWARF once; from then on builds link what has none."""

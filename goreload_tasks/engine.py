@@ -221,7 +221,7 @@ class Engine:
             loop = asyncio.get_running_loop()
             self._shared = loop.create_future()
             loop.call_soon(self._look_shared)
-        return self._shared
+        return asyncio.shield(self._shared)  # one who waits and gives up must not take the others with him
 
     def _look_shared(self) -> None:
         shared, self._shared = self._shared, None

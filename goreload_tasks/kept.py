@@ -31,19 +31,21 @@ class Learned:
         """Tags that were offered to the person, or are not worth it."""
         self.verified = _count(said, "verified")
         """Direct builds that `go build` has proved right."""
+        self.lagging = _count(said, "lagging")
+        """Those whose lines lagged, as was said: another binary was expected, and they are neither."""
         self.different = _count(said, "different")
         """Those that were wrong."""
 
-    def learn(
-        self, *, lean: bool = False, offered: Iterable[str] = (), verified: bool = False, different: bool = False
-    ) -> None:
-        """Know more from now on."""
+    def learn(self, *, lean: bool = False, offered: Iterable[str] = (), outcome: str = "") -> None:
+        """Know more from now on. `outcome`: of `Verified`."""
         self.lean |= lean
         self.offered |= frozenset(offered)
-        self.verified += verified
-        self.different += different
+        self.verified += outcome == "equal"
+        self.lagging += outcome == "expected"
+        self.different += outcome == "different"
         said = {"lean": self.lean, "offered": sorted(self.offered)}
-        keep(self._path, {"key": self._key, **said, "verified": self.verified, "different": self.different})
+        counts = {"verified": self.verified, "lagging": self.lagging, "different": self.different}
+        keep(self._path, {"key": self._key, **said, **counts})
 
 
 def _count(said: Mapping[str, Any], name: str) -> int:

@@ -133,7 +133,8 @@ class Launch:
 
     async def moved(self) -> None:
         """Wait until an app that listened elsewhere listens on its PORT after all: on a slow start, that comes last."""
-        self.place = await readiness.on(self._wanted, slowest=0.1)
+        assert self._group is not None
+        self.place = await readiness.comes(self._group.pid, self._wanted)
         self.elsewhere = None
 
     @property

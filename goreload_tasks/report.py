@@ -144,8 +144,8 @@ class Report:
             )
             self.warn("direct", f"{text}; please report {bundle}", bundle=bundle)
         else:
-            lag = " but for line numbers" if outcome == "expected" else ""
-            self.detail("direct", f"`go build` makes the same binary{lag}")
+            same = "the same binary" if outcome == "equal" else "one with all line numbers right, the base from here on"
+            self.detail("direct", f"`go build` makes {same}")
 
     def warn(self, event: str, text: str, **fields: object) -> None:
         """One line that wants the person's attention."""

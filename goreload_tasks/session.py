@@ -10,6 +10,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from goreload_tasks import cycle
@@ -22,6 +23,7 @@ from goreload_tasks.errors import GoreloadError
 from goreload_tasks.gateway.front import Front
 from goreload_tasks.gateway.listener import bind
 from goreload_tasks.inputs import memory
+from goreload_tasks.inputs.snapshot import Entry
 from goreload_tasks.inputs.tree import Tree
 from goreload_tasks.insight import history
 from goreload_tasks.kept import Learned
@@ -88,9 +90,9 @@ def _run(project: Project, rest: Sequence[str], *, as_json: bool, dry: bool, app
 
     async def session() -> int:
         with contextlib.ExitStack() as stack:
-            turn, idle = _turns(project), asyncio.Semaphore(1)
+            shared = _Shared(_turns(project), asyncio.Semaphore(1), {} if len(project.services) > 1 else None)
             made = [
-                await _service(project, one, rest, console, stack, turn, idle, app=app, dry=dry, timed=timed)
+                await _service(project, one, rest, console, stack, shared, app=app, dry=dry, timed=timed)
                 for one in project.services
             ]
             services = [service for service in made if service]
@@ -109,14 +111,25 @@ def _turns(project: Project) -> contextlib.AbstractAsyncContextManager[None]:
     return asyncio.Semaphore(min(asked)) if asked else contextlib.nullcontext()
 
 
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What services have in common.
+
+    turn: what a build waits for. idle: what work at rest waits for. contents: see `Snapshot`.
+    """
+
+    turn: contextlib.AbstractAsyncContextManager[None]
+    idle: contextlib.AbstractAsyncContextManager[None]
+    contents: dict[str, Entry] | None
+
+
 async def _service(
     project: Project,
     settled: Settled,
     rest: Sequence[str],
     console: Console,
     stack: contextlib.ExitStack,
-    turn: contextlib.AbstractAsyncContextManager[None],
-    idle: contextlib.AbstractAsyncContextManager[None],
+    shared: _Shared,
     *,
     app: bool,
     dry: bool,
@@ -135,7 +148,7 @@ async def _service(
         return None
     if app:
         _mode(settled)
-    tree = Tree(project.root, settings, capture, plan, store.listing)
+    tree = Tree(project.root, settings, capture, plan, store.listing, shared.contents)
     commands = _commands(project)
     for rule in settings.rules:
         if rule.command:
@@ -145,11 +158,11 @@ async def _service(
     learned = Learned(store.learned, memory.key(plan))
     scratch = stack.enter_context(store.scratch())
     stack.callback(discard, store.direct)  # the next run would not trust it
-    work = GoWork(plan, target, store, scratch, lambda: tree.headers, learned, settings.build.direct, turn)
+    work = GoWork(plan, target, store, scratch, lambda: tree.headers, learned, settings.build.direct, shared.turn)
     policy = cycle.Policy(settings.reload, settings.crash, app, settings.serve.overlap)
     check = functools.partial(project.confirm, settled, target) if target.recalled else None
     report = Report(console, settled.name, functools.partial(history.add, store.history), timed)
-    chores = Chores(work, report, idle, settings.build.verify_after, tree.still)
+    chores = Chores(work, report, shared.idle, settings.build.verify_after, tree.still)
     if not app:
         return Service(settled.name, work, tree, policy, None, commands, console, report, chores, check)
     mode = _mode(settled)

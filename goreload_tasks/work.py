@@ -142,9 +142,12 @@ class GoWork:
     def job(self, generation: int) -> Job | DirectJob:
         overlaid, out = self._overlay(), self.binary(generation)
         argv = self.plan.build(out, *([f"-overlay={overlaid}"] if overlaid else []))
-        job = Job(argv, self._plan.cwd, self.env, turn=self._turn)
+        known = self._direct and self._direct[0] == self.plan
+        why = "an overlay" if overlaid else self._direct[1].reason if self._direct and known else "not known yet"
+        said = f"go build: {why}" if why and self._mode != "off" and self._plan.fast else ""
+        job = Job(argv, self._plan.cwd, self.env, turn=self._turn, detail=said)
         self.made, self.newest = generation, None
-        if overlaid or self._direct is None or self._direct[0] != self.plan or self._direct[1].reason:
+        if self._direct is None or why:
             return job
         self.newest = self._direct[1].job(out, job)
         return self.newest

@@ -121,6 +121,17 @@ def test_signal_ends_it_while_nobody_reads_what_it_prints(shell: Shell) -> None:
         shell.nothing_is_left()
 
 
+def test_mistake_of_ours_ends_it_as_anything_else_does(shell: Shell) -> None:
+    server(shell.project)
+    program = "import runpy; from goreload_tasks.report import Report; Report.noticed = None; "
+    program += "runpy.run_module('goreload_tasks.program', run_name='__main__')"
+    process = shell.run(f"exec {sys.executable} -c {shlex.quote(program)} dev 2>err")
+    (shell.project / "answer.go").write_text(answer("two"))
+    assert process.wait(DEADLINE) == 1
+    assert (shell.project / "err").read_text().startswith("goreload: a mistake of ours: TypeError: ")
+    shell.nothing_is_left()
+
+
 def sleeps(pid: int) -> bool:
     """Has it stopped doing anything but ask whether it may write: some looks at it give the same count of reads?"""
 

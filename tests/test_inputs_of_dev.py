@@ -462,7 +462,7 @@ def test_test_that_broke_a_build_and_is_mended_lets_it_be_built_again(project: P
     write(project, {"new_test.go": ""})  # as an editor begins a file; `go build` refuses to read it
     write(project, {"new_test.go": "package main\n"})
     dev.mark()
-    assert dev.builds == before + 1
+    assert before + 1 <= dev.builds <= before + 2  # that of the mark; one more where the empty file was seen
     assert dev.app() != app
     write(project, {"new_test.go": ""})
     write(project, {"answer.go": answer("two")})

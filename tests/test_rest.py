@@ -167,7 +167,7 @@ def test_builds_are_direct_after_a_rest_and_proved_at_the_next(project: Path, dr
     records = [json.loads(line) for line in (project / ".goreload/app/history.jsonl").read_text().splitlines()]
     assert "equal" in [record["did"] for record in records]
     found = driver.run(project, "doctor", program="goreload", env=go.env).stdout
-    assert "1 direct builds verified by the go command, 0 different" in found
+    assert "1 direct builds equal to the go command's, 0 different" in found
 
 
 CONSTANT = "package main\n\nfunc Answer() string { return More }\n"

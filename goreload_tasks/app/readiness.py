@@ -110,19 +110,26 @@ async def first(one: Awaitable[Place], other: Awaitable[Place]) -> Place:
             task.cancel()
 
 
-async def on(port: int, slowest: float = 0.005) -> Place:
-    """Wait until somebody listens on a port of this machine.
+async def comes(pid: int, port: int) -> Place:
+    """Wait until the app listens on a port, it and nobody else; asked ever more seldom, in the end almost never."""
+    pause = 0.1
+    while True:
+        for place in await asyncio.to_thread(listening, pid):
+            if place.port == port:
+                return place
+        await asyncio.sleep(pause)
+        pause *= 1.2
 
-    Args:
-        slowest: seconds between two questions, in the end.
-    """
+
+async def on(port: int) -> Place:
+    """Wait until somebody listens on a port of this machine."""
     pause = 0.001
     while True:
         for host in LOOPBACKS:
             if accepting(place := Place(host, port)):
                 return place
         await asyncio.sleep(pause)
-        pause = min(pause * 1.2, slowest)
+        pause = min(pause * 1.2, 0.005)
 
 
 async def _elsewhere(pid: int, wanted: int, known: int | None, path: str | None) -> Place:

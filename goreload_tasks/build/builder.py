@@ -48,6 +48,7 @@ class Job:
 
     Args:
         turn: entered before it starts and left when it is gone: so many at once, and no more.
+        detail: see `Result`.
     """
 
     def __init__(
@@ -57,7 +58,9 @@ class Job:
         env: Mapping[str, str],
         show: Callable[[bytes], None] | None = None,
         turn: contextlib.AbstractAsyncContextManager[None] | None = None,
+        detail: str = "",
     ) -> None:
+        self._detail = detail
         self._argv = argv
         self._cwd = cwd
         self._env = env
@@ -104,7 +107,7 @@ class Job:
         else:
             self._group.close()
         text = b"".join(self._blocks).decode(errors="replace")
-        return Result(code, text, time.monotonic() - began, self._cancelled, began)
+        return Result(code, text, time.monotonic() - began, self._cancelled, began, detail=self._detail)
 
     def cancel(self) -> None:
         """End it: SIGTERM to the group, which the build cache survives at any moment; SIGKILL to who ignores that."""

@@ -14,6 +14,7 @@ from goreload_tasks.settings import Settings
 
 if TYPE_CHECKING:
     from goreload_tasks.gateway.browser import Browsers
+    from goreload_tasks.gateway.passage import Passage
     from goreload_tasks.gateway.proxy import Proxy
 
 LOCAL = ("localhost", "127.0.0.1", "[::1]")
@@ -64,6 +65,7 @@ class Front:
         self._sockets = sockets
         self._state: State = Held("the first build")
         self._gate: Gate | None = None
+        self._clients: Proxy | Passage | None = None
         self._http: _Http | None = None
         self._listener: Listener | None = None
 
@@ -83,12 +85,12 @@ class Front:
         from goreload_tasks.gateway.streams import BLOCK
 
         self._gate = gate = Gate(catch_up, self._settings.serve.hold, first)
-        self._http = None if self.whole else self._speak(gate)
-        serve = self._http.proxy.serve if self._http else Passage(gate).serve
-        self._listener = Listener(self._sockets, serve, BLOCK)
+        self._clients = Passage(gate) if self.whole else self._speak(gate)
+        self._listener = Listener(self._sockets, self._clients.serve, BLOCK)
         self.show(self._state)
 
-    def _speak(self, gate: Gate) -> _Http:
+    def _speak(self, gate: Gate) -> Proxy:
+        """With clients of HTTP."""
         from goreload_tasks.gateway.browser import Browsers
         from goreload_tasks.gateway.http import plain
         from goreload_tasks.gateway.page import answer
@@ -110,7 +112,8 @@ class Front:
             ),
             hosts=functools.lru_cache(256)(lambda host: allowed(host, serve.allowed_hosts, serve.bind)),
         )
-        return _Http(browsers, proxy, told.cache_clear)
+        self._http = _Http(browsers, told.cache_clear)
+        return proxy
 
     def show(self, state: State) -> None:
         """From now on requests find this."""
@@ -133,27 +136,25 @@ class Front:
             await self._gate.drained(launch, patience)
 
     def cut(self, launch: int) -> None:
-        """End what is still connected to a launch. Whole connections are left to it: only it knows what it answers."""
-        if self._http:
-            self._http.proxy.cut(launch)
+        """End what is still connected to a launch."""
+        if self._clients:
+            self._clients.cut(launch)
 
     async def close(self) -> None:
         """End every connection at once."""
         listener, http = self._listener, self._http
-        self._gate = self._http = self._listener = None
+        self._gate = self._clients = self._http = self._listener = None
         if listener:
             listener.stop()
         if http:
             http.browsers.close()
-            await http.proxy.close()
         if listener:
             await listener.close()
 
 
 @dataclass(frozen=True, slots=True)
 class _Http:
-    """What speaks with clients of HTTP, while a front is open."""
+    """What only clients of HTTP are told, while a front is open."""
 
     browsers: Browsers
-    proxy: Proxy
     forget: Callable[[], None]

@@ -30,6 +30,7 @@ class Passage:
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
+        self._ways: set[_Way] = set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One client connection. It is closed where nothing serves it: there is no word that all clients know."""
@@ -37,8 +38,12 @@ class Passage:
         try:
             while isinstance(state := await self._enter(client), Open):
                 way = _Way(self._gate, state, client, writer)
-                await way.go()
-                if way.used or not await self._gate.left(state, DEATH):
+                self._ways.add(way)
+                try:
+                    await way.go()
+                finally:
+                    self._ways.remove(way)
+                if way.used or client.ended or not await self._gate.left(state, DEATH):
                     break
             await farewell(client, writer)
         except (OSError, asyncio.CancelledError):
@@ -46,19 +51,26 @@ class Passage:
         finally:
             writer.transport.abort()
 
+    def cut(self, launch: int) -> None:
+        """Let go of a launch that is to end: of connections on which it would wait for what it will not get."""
+        for way in self._ways:
+            if way.to.launch == launch and way.client.held:
+                way.end()
+
     async def _enter(self, client: Source) -> State | None:
         """Wait at the gate; None: the client has ended meanwhile, without a word."""
         entering, filling = asyncio.ensure_future(self._gate.enter()), asyncio.ensure_future(client.fill())
         try:
             await asyncio.wait({entering, filling}, return_when=asyncio.FIRST_COMPLETED)
-            return None if filling.done() and not filling.result() else await entering
+            gone = filling.done() and not filling.result() and not client.held
+            return None if gone else await entering
         finally:
             entering.cancel()
             filling.cancel()
             await asyncio.wait({entering, filling})
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Way:
     """A connection to one launch."""
 
@@ -68,6 +80,12 @@ class _Way:
     writer: asyncio.StreamWriter
     used: bool = field(default=False, init=False)
     """Something was said on it, by either."""
+    app: asyncio.StreamWriter | None = field(default=None, init=False)
+
+    def end(self) -> None:
+        """Break it off."""
+        if self.app:
+            self.app.transport.abort()
 
     async def go(self) -> None:
         """Pass bytes both ways until both ended, or the launch is outdated; what breaks one end breaks the other."""
@@ -75,17 +93,16 @@ class _Way:
             reader, app = await asyncio.open_connection(self.to.host, self.to.port, limit=BLOCK)
         except OSError:  # it is dying
             return
+        self.app = app
         try:
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._up(app))
                 both.create_task(self._down(Source(reader)))
-        except* _Outdated:
-            pass
-        except* OSError:
-            if self.used:
+        except* (_Outdated, OSError):
+            if self.used:  # an answer may be under way: nobody must take what there is of it for all
                 reset(self.writer)
         finally:
-            app.transport.abort()
+            self.end()
 
     async def _up(self, app: asyncio.StreamWriter) -> None:
         while self.client.held or await self.client.fill():

@@ -129,13 +129,6 @@ class Proxy:
             if connection.upstream and connection.upstream.to.launch == launch:
                 connection.upstream.writer.transport.abort()
 
-    async def close(self) -> None:
-        """End every connection at once, also those that stream."""
-        tasks = list(self._connections)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
 
 class Connection:
     """One client's connection: request after request."""

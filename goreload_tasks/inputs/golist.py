@@ -31,6 +31,8 @@ _FILES = (
 )
 _LEFT_OUT = ("IgnoredGoFiles", "IgnoredOtherFiles", "InvalidGoFiles")
 _TESTS = ("TestGoFiles", "XTestGoFiles")
+CONSTRAINED = tuple(name for name in (*_FILES, *_LEFT_OUT, *_TESTS) if name not in ("EmbedFiles", "SysoFiles"))
+"""Fields with files that may say of themselves when they are in the build."""
 _OTHER = ("Dir", "ImportPath", "Name", "Standard", "DepOnly", "Module", "EmbedPatterns", "Imports", "Error")
 
 SOURCE_ENDINGS = frozenset(

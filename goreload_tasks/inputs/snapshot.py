@@ -91,9 +91,14 @@ def read(path: str, entry: Entry = ABSENT) -> Entry:
 
 
 class Snapshot:
-    """Remembers files and the names in folders."""
+    """Remembers files and the names in folders.
 
-    def __init__(self) -> None:
+    Args:
+        contents: what all who look at the same files have read of them, so that each file is read once.
+    """
+
+    def __init__(self, contents: dict[str, Entry] | None = None) -> None:
+        self._contents = contents
         self._files: dict[str, Entry] = {}
         self._asked: Iterable[str] = ()
         self._groups: dict[str, list[str]] = {}
@@ -107,7 +112,7 @@ class Snapshot:
             before: how an earlier run knew them; one whose stamp is the same is not read again.
         """
         earlier = before or {}
-        return {path: read(path, earlier.get(path, ABSENT)) for path in files if path not in self._files}
+        return {path: self._read(path, earlier.get(path, ABSENT)) for path in files if path not in self._files}
 
     @property
     def entries(self) -> Mapping[str, Entry]:
@@ -128,7 +133,7 @@ class Snapshot:
     def take(self, files: Iterable[str]) -> None:
         """Remember files as they are now, whatever was known of them."""
         for path in files:
-            self._know(path, read(path))
+            self._know(path, self._read(path))
 
     def forget(self, files: Iterable[str]) -> None:
         """Know no more of files: the next time that one of them is looked at is the first."""
@@ -144,7 +149,7 @@ class Snapshot:
         known = self._files
         for path in self._restless(files):
             before = known.get(path)
-            entry = read(path, before or ABSENT)
+            entry = self._read(path, before or ABSENT)
             if entry is before:
                 continue
             self._know(path, entry)
@@ -157,6 +162,12 @@ class Snapshot:
             elif entry.stamp and entry.stamp != before.stamp:
                 touched[path] = max(entry.stamp.ctime_ns, entry.stamp.mtime_ns)
         return Look(tuple(changed), frozenset(shapes), touched, *self._look_into(folders))
+
+    def _read(self, path: str, entry: Entry = ABSENT) -> Entry:
+        if self._contents is None:
+            return read(path, entry)
+        found = self._contents[path] = read(path, self._contents.get(path, entry))
+        return found
 
     def still(self, files: Iterable[str]) -> bool:
         """Has none of them been written since the last look, whatever its content? Nothing is remembered."""

@@ -61,18 +61,26 @@ class Tree:
         plan: how the Go program is built; None: there is none, and every file that is not ignored (or that
             `watch.include` selects) calls for a new run (`watch --run`).
         remember: a file to keep the listing in, for the next start.
+        contents: see `Snapshot`.
 
     Raises:
         GoreloadError: a bad pattern in the settings.
     """
 
     def __init__(
-        self, root: str, settings: Settings, capture: Capture, plan: Plan | None = None, remember: str = ""
+        self,
+        root: str,
+        settings: Settings,
+        capture: Capture,
+        plan: Plan | None = None,
+        remember: str = "",
+        contents: dict[str, Entry] | None = None,
     ) -> None:
         self.folders: frozenset[str] = frozenset()
         self.inputs = Inputs()
         self.listing = Listing()
         self.headers: Mapping[str, frozenset[str]] = {}
+        self._readers: frozenset[str] = frozenset()
         self._root = root
         self._settings = settings
         self._plan = plan
@@ -80,7 +88,7 @@ class Tree:
         self._memory = remember
         self._rules = _rules(settings, plan is None)
         self._ignore = Ignore(root, None, settings.watch.ignore, "watch.ignore")
-        self._snapshot = Snapshot()
+        self._snapshot = Snapshot(contents)
         self._appeared: tuple[str, ...] = ()  # inputs that a listing or a build may have missed
         self._came: tuple[str, ...] = ()  # names that called for a listing
         self._doubtful: frozenset[str] = frozenset()  # sources that a listing says of whether the build reads them
@@ -147,7 +155,8 @@ class Tree:
         rebuild += [path for path in dict.fromkeys((*new, *appeared)) if path in built and path not in ruled]
         self._came += tuple(new)
         relist = bool(new or appeared or found.replaced) or any(path not in inputs.read for path in found.shapes)
-        relist |= any(path in inputs.rules or path in self.listing.extra for path in found.changed)
+        decide = (inputs.rules, self.listing.extra, self._readers)
+        relist |= any(path in those for path in found.changed for those in decide)
         relist |= not self._places.above.isdisjoint(named)
         relist |= any(self._leads_elsewhere(path) for path in (*found.changed, *found.touched))
         return replace(self._finding(rebuild, ruled, relist), mended=tuple(map(self._short, mended)))
@@ -284,16 +293,17 @@ class Tree:
             self._doubtful |= doubtful
             self._settle(self._places.links)  # what is missing may come back in a folder that is not watched yet
             raise
-        headers = await asyncio.to_thread(unseen, listing)
+        headers, missing, readers = await asyncio.to_thread(unseen, listing)
         strange = frozenset[str]().union(*headers.values())
         # The first build cannot know of them, and what the go command has cached may be stale already.
         news = strange - frozenset().union(*self.headers.values())
         read, scanned, rules = await self._scanned()
         if self._plan:
             read |= {os.path.join(self._root, name): _ENV for name in self._settings.env_files}
-        taken = {path for path in inputs.build | inputs.left_out if self._ignore.by_setting(path)}
+        beside = strange | missing
+        taken = {path for path in inputs.build | inputs.left_out | beside if self._ignore.by_setting(path)}
         inputs = Inputs(
-            (inputs.build | strange) - taken,
+            (inputs.build | beside) - taken,
             inputs.left_out - taken,
             {path: rule for path, of in read.items() if (rule := _counts(of, path in inputs.build))},
             rules,
@@ -306,7 +316,7 @@ class Tree:
         linked = await asyncio.to_thread(links, inputs.files)
         # Who was an input and comes back is new then: what is built from then on has read it.
         self._snapshot.forget(self.inputs.files - inputs.files)
-        self.listing, self.headers = listing, headers
+        self.listing, self.headers, self._readers = listing, headers, readers
         self.inputs = inputs
         self._settle(linked)
         appeared = self._snapshot.adopt(entries, since())

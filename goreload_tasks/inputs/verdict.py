@@ -22,6 +22,7 @@ _EXTRA = {
     "go.sum": "it decides whether the modules may be used",
     "go.work": "a workspace decides which modules are in the build",
     "modules.txt": "it decides which vendored modules are in the build",
+    "go.work.sum": "it decides whether the modules may be used",
     "default.pgo": "a profile beside the main package decides how it is optimized",
     "env": "`go env -w` writes the settings of the go command there",
 }
@@ -82,7 +83,7 @@ def explain(
 def _in_build(path: str, listing: Listing) -> tuple[str, ...]:
     owner = next((package for package in listing.packages.values() if path in package.files), None)
     if owner is None:
-        why = _EXTRA.get(os.path.basename(path), "a flag of the build names it")
+        why = _EXTRA.get(os.path.basename(path), "a flag or a variable of the build names it")
         if path.endswith((".h", ".inc", ".hpp", ".hh", ".hxx")):
             why = "C code of the build includes it from elsewhere; the go command does not watch it, we do"
         elif path.endswith((".a", ".o")):
@@ -90,7 +91,8 @@ def _in_build(path: str, listing: Listing) -> tuple[str, ...]:
         elif path not in listing.extra:
             why = f"it was in the build when the go command last saw all; now it says {_first(listing.error)}"
         return (why if os.path.exists(path) else f"it is not there; if it comes: {why}",)
-    kind = "in" if may_be_source(os.path.basename(path)) else "embedded by"
+    in_it = may_be_source(os.path.basename(path)) and os.path.dirname(path) == owner.folder
+    kind = "in" if in_it else "embedded by"
     links = chain(owner, listing)
     through = " -> ".join(links)
     return (

@@ -186,6 +186,7 @@ def _building(project: Project, service: Service, plan: Plan) -> Finding:
     how = "links without DWARF" if learned.lean else "will link without DWARF after a rest of `dev`"
     if not plan.may_be_lean:
         how = "is as the settings say, not the fast one"
-    proved = f"{learned.verified} direct builds verified by the go command, {learned.different} different"
+    lagging = f", {learned.lagging} with line numbers that lagged" if learned.lagging else ""
+    proved = f"{learned.verified} direct builds equal to the go command's{lagging}, {learned.different} different"
     text = f"the build of `dev` {how}; {proved}; {reloads} reloads in the history"
     return Finding("building", "note" if learned.different else "ok", text)

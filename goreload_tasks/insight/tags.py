@@ -16,7 +16,7 @@ from goreload_tasks.build.command import Plan
 from goreload_tasks.build.tags import compose
 from goreload_tasks.build.toolchain import Target
 from goreload_tasks.errors import GoreloadError
-from goreload_tasks.inputs.golist import Listing, command, objects, parse, replaced
+from goreload_tasks.inputs.golist import CONSTRAINED, Listing, command, objects, parse, replaced
 from goreload_tasks.inputs.headers import contents
 from goreload_tasks.inputs.verdict import constraint
 from goreload_tasks.project import Project
@@ -148,7 +148,7 @@ def _named(items: Iterable[Mapping[str, object]]) -> set[str]:
     for item in items:
         if item.get("Standard"):
             continue
-        for field in ("GoFiles", "CgoFiles", "IgnoredGoFiles"):
+        for field in CONSTRAINED:
             for name in _texts(item.get(field)):
                 words |= _words(os.path.join(str(item.get("Dir", "")), name))
     return words

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from goreload_tasks.insight import history
 from tests.bench import processes
 from tests.bench.apps import make
 from tests.bench.lab import CannotMeasureError, Data, Framework, Lab, Table, in_turn, present, ratios, shown
@@ -78,6 +79,7 @@ def _course(lab: Lab, course: Course) -> Data:
                 for name in in_turn(list(players), number):
                     took = players[name].turn(edit, deadline)
                     players[name].took.setdefault(edit.name, []).append(took)
+        paths = {name: _path(player) for name, player in players.items() if name.startswith("ours")}
         found = [
             {"tool": name, "edits": {edit: columns(took) for edit, took in player.took.items()}}
             for name, player in players.items()
@@ -95,7 +97,27 @@ def _course(lab: Lab, course: Course) -> Data:
         "flags": build.flags,
         "env": [f"{name}={value}" for name, value in build.env.items()],
         "rows": found,
+        "paths": paths,
     }
+
+
+def _path(player: Player) -> Data:
+    """The parts of its reloads in ms, as it wrote them down itself."""
+    records = [one for file in player.app.folder.glob(".goreload/*/history.jsonl") for one in history.read(str(file))]
+    counted = [one["ms"] for one in records if one.get("ms") and "noticed" in one["ms"]]
+    found: Data = {
+        name: [round(sum(ms[part] for part in parts), 2) for ms in counted if all(part in ms for part in parts)]
+        for name, parts in PATH.items()
+    }
+    return found
+
+
+PATH = {
+    "save to build begun": ("noticed", "decided"),
+    "build ended to spawned": ("swapped",),
+    "accepting to gate open": ("opened",),
+}
+"""What of a save's path is ours alone, by parts of `insight.timings`."""
 
 
 def _players(lab: Lab, course: Course, stack: contextlib.ExitStack) -> tuple[dict[str, Player], processes.Build]:
@@ -168,7 +190,17 @@ def tables(data: Data) -> list[Table]:
                 notes.append(f"not here, and so not measured: {', '.join(data['absent'])}")
             notes.append(f"our flags: {' '.join([*course['env'], *course['flags']])}")
             made.append(Table(f"{course['name']}: {edit}", head, lines, notes))
+        parts = [
+            [name, *(f"{statistics.median(path[part]):.1f}, {_p90(path[part]):.1f}" for part in PATH)]
+            for name, path in course.get("paths", {}).items()
+            if all(path.get(part) for part in PATH)
+        ]
+        made.append(Table(f"{course['name']}: parts of our path, ms: median, p90", ["", *PATH], parts))
     return made
+
+
+def _p90(values: Sequence[float]) -> float:
+    return sorted(values)[int(0.9 * (len(values) - 1) + 0.5)]
 
 
 def _median(values: Sequence[float | None]) -> float:

@@ -1,7 +1,7 @@
 """Worlds of chaos one after the other, each replayable by its own seed.
 
 `python -m tests.chaos --mode proxy --seed 7 --seconds 25` is one; with more seconds than `--world` there are several,
-with the seeds that follow, in both modes by turns unless one is named. Exit code 1: something was found.
+with the seeds that follow, in all modes by turns unless one is named. Exit code 1: something was found.
 """
 
 from __future__ import annotations

@@ -31,7 +31,10 @@ var parts []string
 
 func main() {
 	sort.Strings(parts)
-	listener, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT"))
+	listener, err := net.FileListener(os.NewFile(3, "inherited"))
+	if os.Getenv("LISTEN_FDS") != "1" {
+		listener, err = net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT"))
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(3)

@@ -119,7 +119,11 @@ func frame(opcode byte, payload []byte) []byte {
 func socket(w http.ResponseWriter, r *http.Request) {
 	sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	protocol, _, _ := strings.Cut(r.Header.Get("Sec-WebSocket-Protocol"), ",")
-	connection, stream := hijack(w, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+	extensions := ""
+	if asked := r.Header.Get("Sec-WebSocket-Extensions"); asked != "" {
+		extensions = "Sec-WebSocket-Extensions: " + asked + "\r\n"
+	}
+	connection, stream := hijack(w, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+extensions+
 		"Sec-WebSocket-Accept: "+base64.StdEncoding.EncodeToString(sum[:])+"\r\nSec-WebSocket-Protocol: "+protocol+"\r\n\r\n")
 	defer connection.Close()
 	for {
@@ -143,7 +147,7 @@ func socket(w http.ResponseWriter, r *http.Request) {
 		if opcode == 9 {
 			opcode = 10
 		}
-		connection.Write(frame(opcode, payload))
+		connection.Write(frame(opcode|head[0]&0x40, payload)) // compressed as it came (RFC 7692)
 		if opcode == 8 {
 			return
 		}

@@ -106,12 +106,12 @@ class Hosted:
         listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = listener.getsockname()[1]
         self.proxy = proxy_before(self.gate, self.port)
-        serve = Passage(self.gate).serve if self._whole else self.proxy.serve
-        self._listener = Listener([listener], serve, BLOCK)
+        self._clients = Passage(self.gate) if self._whole else self.proxy
+        self._listener = Listener([listener], self._clients.serve, BLOCK)
 
-    async def _stop(self) -> None:
+    async def close(self) -> None:
+        """End every connection."""
         self._listener.stop()
-        await self.proxy.close()
         await self._listener.close()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -130,7 +130,7 @@ class Hosted:
         """Let go of a launch."""
 
         async def cut() -> None:
-            self.proxy.cut(launch)
+            self._clients.cut(launch)
 
         self.run(cut())
 
@@ -140,7 +140,7 @@ class Hosted:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.run(self._stop())
+        self.run(self.close())
         self.run(self._loop.shutdown_default_executor())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(DEADLINE)

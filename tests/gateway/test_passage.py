@@ -119,6 +119,28 @@ def test_connection_to_an_app_that_is_dead_goes_to_its_successor(binary: Path) -
             assert client.answer() == (200, b"2")
 
 
+def test_question_that_ends_at_once_is_answered_by_the_successor_too(binary: Path) -> None:
+    with Hosted(Open(1, "127.0.0.1", free_port()), whole=True) as hosted, Client(hosted.port) as client:
+        client.send(LAUNCH)
+        client.half_close()
+        with App(binary, 2) as two:
+            hosted.show(two.open)
+            assert client.answer() == (200, b"2")
+
+
+def test_swap_does_not_wait_for_what_the_old_app_will_not_get(binary: Path) -> None:
+    upload = b"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhello"
+    with App(binary, 1) as one, Hosted(one.open, whole=True) as hosted, Client(hosted.port) as client:
+        client.send(LAUNCH)
+        assert client.answer() == (200, b"1")
+        client.send(upload)
+        hosted.show(BUILD)
+        client.send(b"world")
+        until(lambda: hosted.gate.waiting == 1, "it is held")
+        hosted.cut(1)
+        assert client.rest() == b""
+
+
 @pytest.mark.parametrize("state", [Failed(()), Crashed("exit code 2")], ids=["failed", "crashed"])
 def test_connection_is_closed_where_nothing_serves_it(state: State) -> None:
     with Hosted(state, whole=True) as hosted, Client(hosted.port) as client:

@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -242,6 +243,19 @@ def web_socket(client: Client) -> bytes:
     return seen + client.rest()
 
 
+def compressed_web_socket(client: Client) -> bytes:
+    """With permessage-deflate (RFC 7692): the first reserved bit says that a message is compressed."""
+    packed = zlib.compressobj(wbits=-15)
+    message = packed.compress(MEGABYTE) + packed.flush(zlib.Z_SYNC_FLUSH)
+    key = base64.b64encode(b"0123456789abcdef").decode()
+    lines = ("Upgrade: websocket", "Connection: Upgrade", f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13")
+    extension = "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover"
+    client.send(ask("GET /socket", *lines, extension, close=False))
+    seen = client.until(b"\r\n\r\n")
+    client.send(masked(2 | 0x40, message.removesuffix(b"\0\0\xff\xff")) + masked(8, (1000).to_bytes(2)))
+    return seen + client.rest()
+
+
 def http_2(client: Client) -> bytes:
     """HTTP/2 with prior knowledge (RFC 9113 3.3): one GET; what came as data of its answer."""
     head = b"\x82\x86\x84\x41\x09localhost"
@@ -277,6 +291,7 @@ SCRIPTS: dict[str, tuple[Callable[[Client], bytes], bytes]] = {
     "half closed pipeline": (half_closed_pipeline, b'"abc"'),
     "byte by byte": (dripping, b'"hello"'),
     "WebSocket": (web_socket, b"\x88\x08\x0f\xa1enough"),
+    "compressed WebSocket": (compressed_web_socket, b"permessage-deflate; client_no_context_takeover"),
     "HTTP/2": (http_2, b'GET "/" HTTP/2.0 host "localhost"'),
     "half closed tunnel": (half_closed_tunnel, b"\r\n\r\nhellobye"),
 }
@@ -710,7 +725,7 @@ def test_close_ends_everything_that_streams(app: App) -> None:
         for client in clients:
             client.until(b"first")
         assert len(hosted.proxy._connections) == 100
-        hosted.run(hosted.proxy.close())
+        hosted.run(hosted.close())
         assert not hosted.proxy._connections
         for client in clients:
             client.rest()
@@ -838,7 +853,6 @@ async def exchange(messages: list[tuple[bytes, bytes]], cut: Cut) -> tuple[list[
             await sending
         writer.close()
         await writer.wait_closed()
-        await proxy.close()
         server.close()
         upstream.close()
         await asyncio.gather(server.wait_closed(), upstream.wait_closed())

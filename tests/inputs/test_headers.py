@@ -154,3 +154,30 @@ def test_overlay_of_a_persons_own_is_kept_in_ours(tmp_path: Path) -> None:
         assert tree.look((0, 1)).verdict == "rebuild"
         assert said() == expected
     assert overlay(tree.headers, str(scratch), str(tmp_path / "none.json")) is None, "the go command is to complain"
+
+
+def test_header_that_comes_while_it_runs_counts(tmp_path: Path) -> None:
+    """Missing at first, or included only by a later edit: of the Go file, or of a header that is included already."""
+    root = tmp_path / "app"
+    cgo = 'package main\n\n// #cgo CFLAGS: -include ../forced.h\n// #include "../outer.h"\n{}import "C"\n\n'
+    cgo += "func main() {{}}\n"
+    write(root, {"go.mod": "module example.com/app\n\ngo 1.23\n", "main.go": cgo.format("")})
+    write(tmp_path, {"later.h": "", "latest.h": ""})
+    tree = Tree(str(root), Settings(), capture, Plan("go", str(root), ".", (), (), {**os.environ, "CGO_ENABLED": "1"}))
+
+    def edited(name: str, text: str) -> tuple[str | None, bool]:
+        write(tmp_path, {name: text})
+        found = tree.look((0, 1))
+        asyncio.run(tree.list(time.time_ns))
+        tree.look((0, 1))
+        return found.verdict, found.relist
+
+    asyncio.run(tree.list(time.time_ns))
+    tree.look((0, 1))
+    assert edited("forced.h", "// came\n")[0] == "rebuild"
+    assert edited("outer.h", "// came\n")[0] == "rebuild"
+    assert edited("later.h", "// nobody includes it\n") == (None, False)
+    assert edited("app/main.go", cgo.format('// #include "../later.h"\n')) == ("rebuild", True)
+    assert edited("later.h", "// edited\n")[0] == "rebuild"
+    assert edited("later.h", '#include "latest.h"\n') == ("rebuild", True)
+    assert edited("latest.h", "// edited\n")[0] == "rebuild"

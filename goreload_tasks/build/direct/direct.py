@@ -222,7 +222,8 @@ class Direct:
         self._off, self._base = True, None
         self.reason = "a binary of ours was not that of `go build`"
         kept = os.path.join(self._folder, "verified")
-        told = os.path.join(self._folder, f"difference-{int(time.time())}.txt")
+        # Beside what is discarded with the session: it is for a report.
+        told = os.path.join(os.path.dirname(self._folder), f"difference-{int(time.time())}.txt")
         try:
             with open(told, "w", encoding="utf-8", errors="surrogateescape") as file:
                 file.write(bundle.text(self._plan, learned.ground, self._trail, result, real, out))

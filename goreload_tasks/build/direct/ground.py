@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from goreload_tasks.build.direct.recipe import Compile, Link
 from goreload_tasks.inputs.embed import embedded_by, leads
-from goreload_tasks.inputs.golist import may_be_source
+from goreload_tasks.inputs.golist import may_be_source, may_be_test
 
 WORTH = 1.0
 """Seconds that positions mode must save, else it is not worth a remark."""
@@ -40,8 +40,9 @@ class Ground:
 
     compiles: all packages but those of the standard library, each behind what it imports.
     owners: the packages that a file is compiled into. folders: where each package is, and which patterns it embeds.
-    left_out: Go files that are in no package as they are now. within: where a go.mod would take packages out of
-    their module. sizes: bytes of source. env: the variables of compilers and linker.
+    left_out: Go files that are in no package as they are now; so are tests, whose headers `go build` reads. within:
+    where a go.mod would take packages out of their module. sizes: bytes of source. env: the variables of compilers and
+    linker.
     """
 
     compiles: Mapping[str, Compile]
@@ -116,7 +117,7 @@ def _judge(ground: Ground, folder: str, names: Iterable[str]) -> None:
     """May a name that came or went put a file into the build, or take one out?"""
     for name in names:
         path = os.path.join(folder, name)
-        source = folder in ground.folders.values() and may_be_source(name)
+        source = folder in ground.folders.values() and (may_be_source(name) or may_be_test(name))
         module = name == "go.mod" and folder in ground.within
         if source or module or any(_embeds(package, patterns, path) for package, patterns in ground.embeds):
             raise DeclinedError(f"{ground.short(path)} came or went")

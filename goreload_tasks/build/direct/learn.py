@@ -142,7 +142,7 @@ def _tools(plan: Plan, known: Mapping[str, str]) -> tuple[str, ...]:
 def _places(listing: Listing) -> tuple[frozenset[str], frozenset[str]]:
     """The files that decide the build, and the folders in which a new name would."""
     packages = listing.packages.values()
-    files = listing.extra.union(*(one.files | one.left_out for one in packages))
+    files = listing.extra.union(*(one.files | one.left_out | one.tests for one in packages))
     folders = {one.folder for one in packages}
     embedding = {folder for one in packages for pattern in one.embeds for folder in reached(one.folder, pattern)}
     return files, frozenset(folders | embedding | _within(listing))
@@ -187,7 +187,7 @@ def _ground(plan: Plan, cwd: str, known: Mapping[str, str], listing: Listing, wh
         {file: frozenset(paths) for file, paths in owners.items()},
         {path: package.folder for path, package in listing.packages.items()},
         tuple((package.folder, package.embeds) for package in packages if package.embeds),
-        frozenset[str]().union(*(package.left_out for package in packages)) - owners.keys(),
+        frozenset[str]().union(*(package.left_out | package.tests for package in packages)) - owners.keys(),
         _within(listing),
         {path: sum(map(_size, one.files)) for path, one in compiles.items()},
         importers(compiles),
