@@ -1,4 +1,4 @@
-"""Makes the binary of each generation, whatever hinders it, and knows which of them are equal."""
+"""Makes the binary of each generation, whatever hinders it, and knows whether it is the one that runs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from goreload_tasks.store import TakenError
 from goreload_tasks.work import Work
 
 if TYPE_CHECKING:
+    from goreload_tasks import cycle
     from goreload_tasks.build.direct import DirectJob
 
 ROOM = 1024 * 1024
@@ -31,7 +32,6 @@ class Making:
         self._work = work
         self._report = report
         self._job: Job | DirectJob | None = None
-        self._digests: dict[int, str] = {}
         self._remarks: dict[int, str] = {}
 
     async def run(self, generation: int, unwanted: Callable[[], bool]) -> Result:
@@ -96,18 +96,14 @@ class Making:
                 return False
         return True
 
-    def identify(self, generation: int) -> str:
-        """A name for the content of a binary: that of an equal one that is known, else its own."""
-        binary = self._work.binary(generation)
-        self._digests = {known: name for known, name in self._digests.items() if self._exists(known)}
+    def identify(self, generation: int, running: cycle.App | None) -> str:
+        """A name for the content of a binary: that of the running one where they are equal, else its own."""
         self._remarks = {known: remark for known, remark in self._remarks.items() if self._exists(known)}
-        for known, name in reversed(self._digests.items()):
-            paths = filter(None, (self._work.binary(known), self._work.twin(known)))
-            if binary and any(same_file(binary, path) for path in paths):
-                self._digests[generation] = name
-                return name
-        self._digests[generation] = str(generation)
-        return str(generation)
+        binary = self._work.binary(generation)
+        if binary is None or running is None:
+            return str(generation)
+        known = filter(None, (self._work.binary(running.generation), self._work.twin(running.generation)))
+        return running.digest if any(same_file(binary, path) for path in known) else str(generation)
 
     def remark(self, generation: int) -> str:
         """What the person must know of a binary."""

@@ -385,7 +385,7 @@ class Service:
                 self._start(self._until_room(generation))
         else:
             self._report.built(result.seconds, result.remark, result.detail)
-            self._tell(cycle.Built(generation, self._making.identify(generation)))
+            self._tell(cycle.Built(generation, self._making.identify(generation, self.state.app)))
 
     def _cancelled(self) -> bool:
         return self.state.build is not None and self.state.build.cancelled
@@ -450,7 +450,7 @@ class Service:
         launch.drain()  # what it said before it served stands above the line that says it does
         self._report.reload(f"{self._report.made}, {up}", self._url(launch) or "listens on no port yet", coming=True)
         self._advise(launch)
-        self._tell(cycle.Ready(launch.number))
+        self.handle(cycle.Ready(launch.number))  # not by way of the inbox: who waits at the gate waits for this
         await self._after()
         if self._check:
             self._start(self._check())

@@ -14,7 +14,8 @@ from goreload_tasks.app.process import Group, spawn
 from goreload_tasks.build.diagnostics import HINDRANCES, Problem, hindrance, parse
 from goreload_tasks.errors import GoreloadError
 
-BLOCK = 1024 * 1024
+BLOCK = 128 * 1024
+"""Bytes compared at once: they stay in the processor's cache, and in memory that the allocator keeps at hand."""
 
 PATIENCE = 2.0
 """Seconds that a command which is cancelled has for its end, before SIGKILL."""
