@@ -138,6 +138,34 @@ def test_edited_go_mod_and_a_new_file_are_for_the_go_command(tmp_path: Path) -> 
     asyncio.run(go())
 
 
+def test_go_get_meanwhile_counts(tmp_path: Path) -> None:
+    mod = "module small.example\n\ngo 1.24\n\nrequire example.com/other v1.0.0\n\n"
+    mod += "".join(f"replace example.com/other v1.{n}.0 => ../other{n}\n" for n in (0, 1))
+    main = 'package main\n\nimport "example.com/other"\n\nfunc main() { println(other.Text, %d) }\n'
+    for number in (0, 1):
+        other = {"go.mod": "module example.com/other\n", "other.go": f'package other\n\nvar Text = "v1.{number}"\n'}
+        put(tmp_path / f"other{number}", other)
+    made = small(tmp_path, {"go.mod": mod, "main.go": main % 1}, env={"GOPROXY": "off", "GOFLAGS": ""})
+
+    async def go() -> None:
+        await made.begin()
+        getting = asyncio.create_task(made.job([made.plan.go, "get", "example.com/other@v1.1.0"]).run())
+        number = 1
+        while not getting.done():  # whichever it is, it must be one of both
+            number += 1
+            put(made.cwd, {"main.go": main % number})
+            await made.step()
+        assert not (await getting).code, (await getting).text
+        put(made.cwd, {"main.go": main % 1000})
+        assert (await made.step()).equal
+        assert (await made.job([made.out]).run()).text == "v1.1 1000\n"
+        await made.direct.prime()
+        put(made.cwd, {"main.go": main % 1001})
+        assert is_built(await made.step())
+
+    asyncio.run(go())
+
+
 def test_changed_toolchain_is_learned_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = Path(subprocess.run(["go", "env", "GOROOT"], check=True, capture_output=True, text=True).stdout.strip())
     ours = tmp_path / "go"
