@@ -14,7 +14,7 @@ from goreload_tasks.build.command import LEAN, LEAST_MEMORY, Plan
 from goreload_tasks.build.toolchain import available_memory
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.report import Report
-from goreload_tasks.work import GoWork
+from goreload_tasks.work import GoWork, tidy
 
 LOWEST = 19
 """The priority furthest back (nice(1))."""
@@ -91,7 +91,7 @@ class Chores:
         if not work.plan.may_be_lean or work.learned.lean or available_memory() < LEAST_MEMORY:
             return False
         plan = dataclasses.replace(work.plan, nice=LOWEST)
-        env = {**work.env, "GOTMPDIR": self._place}
+        env = {**work.env, **tidy(self._place)}
         made, generation = os.path.join(self._place, "lean"), work.made
         result = await Job(plan.build(made, LEAN), plan.cwd, env).run()
         if result.code == 0:
@@ -123,7 +123,7 @@ class Chores:
             return False
         from goreload_tasks.insight.tags import measured
 
-        plan = dataclasses.replace(work.plan, nice=LOWEST)
+        plan = dataclasses.replace(work.plan, nice=LOWEST, env={**work.env, **tidy(self._place)})
         found = await measured(plan, work.target, self._place, work.learned.offered)
         for line in filter(None, found.values()):
             self._report.say("advice", line)

@@ -25,6 +25,7 @@ from goreload_tasks.insight import history as past
 from goreload_tasks.insight.tags import survey
 from goreload_tasks.project import Project, drive
 from goreload_tasks.settings import Service
+from goreload_tasks.work import tidy
 
 LINES = 50
 """Reloads that `history` shows."""
@@ -236,7 +237,7 @@ def _build(project: Project, service: Service, plan: Plan, path: str) -> Result:
         if os.path.islink(path):
             store.discard(path)
     with ours.scratch() as scratch:
-        return drive(Job(plan.build(path), plan.cwd, {**plan.env, "GOTMPDIR": scratch}).run())
+        return drive(Job(plan.build(path), plan.cwd, {**plan.env, **tidy(scratch)}).run())
 
 
 def _check(service: Service, result: Result, console: Console) -> None:

@@ -9,7 +9,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,7 +34,7 @@ from goreload_tasks.settings import Service as Settled
 from goreload_tasks.settings.merge import wrong
 from goreload_tasks.settings.schema import Rule, Tristate
 from goreload_tasks.store import discard
-from goreload_tasks.work import App, Command, GoWork
+from goreload_tasks.work import App, Command, GoWork, tidy
 
 SHELL_SIGNS = frozenset("|&;<>()$`")
 
@@ -148,7 +148,6 @@ async def _service(
         return None
     if app:
         _mode(settled)
-    tree = Tree(project.root, settings, capture, plan, store.listing, shared.contents)
     commands = _commands(project)
     for rule in settings.rules:
         if rule.command:
@@ -157,6 +156,12 @@ async def _service(
     store.empty()
     learned = Learned(store.learned, memory.key(plan))
     scratch = stack.enter_context(store.scratch())
+
+    async def asked(argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> tuple[int, bytes, bytes]:
+        there = os.path.isdir(scratch)  # somebody may have removed our folder; the next build makes it anew
+        return await capture(argv, cwd, {**env, **tidy(scratch)} if there else env)
+
+    tree = Tree(project.root, settings, asked, plan, store.listing, shared.contents)
     stack.callback(discard, store.direct)  # the next run would not trust it
     work = GoWork(plan, target, store, scratch, lambda: tree.headers, learned, settings.build.direct, shared.turn)
     policy = cycle.Policy(settings.reload, settings.crash, app, settings.serve.overlap)

@@ -66,6 +66,14 @@ class Work(Protocol):
         ...
 
 
+def tidy(scratch: str) -> dict[str, str]:
+    """Variables by which the go command, and C compilers that it runs, leave there what is left when they are killed.
+
+    GOTMPDIR is for the go command's own work; cgo and C compilers know TMPDIR alone.
+    """
+    return {"GOTMPDIR": scratch, "TMPDIR": scratch}
+
+
 class GoWork:
     """`go build`, or the same done directly; one file per generation.
 
@@ -111,7 +119,7 @@ class GoWork:
     @property
     def env(self) -> dict[str, str]:
         """The variables of a build."""
-        return {**self._plan.env, "GOTMPDIR": self.scratch}
+        return {**self._plan.env, **tidy(self.scratch)}
 
     def direct(self) -> Direct | None:
         """What builds directly in the way that it is built now; None: that is not wanted, or cannot be."""
@@ -121,8 +129,8 @@ class GoWork:
             from goreload_tasks.build.direct import Direct  # at rest: the first build starts without it
 
             # What is killed at rest leaves its work where we remove it.
-            tidy = replace(self.plan, env={**self.env, "TMPDIR": self.scratch})
-            self._direct = self.plan, Direct(tidy, self.store.direct, self._mode, self._turn)
+            plan = replace(self.plan, env=self.env)
+            self._direct = self.plan, Direct(plan, self.store.direct, self._mode, self._turn)
         return self._direct[1]
 
     @property
