@@ -148,6 +148,12 @@ async def _service(
         return None
     if app:
         _mode(settled)
+
+    async def asked(argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> tuple[int, bytes, bytes]:
+        there = os.path.isdir(scratch)  # somebody may have removed our folder; the next build makes it anew
+        return await capture(argv, cwd, {**env, **tidy(scratch)} if there else env)
+
+    tree = Tree(project.root, settings, asked, plan, store.listing, shared.contents)
     commands = _commands(project)
     for rule in settings.rules:
         if rule.command:
@@ -156,12 +162,6 @@ async def _service(
     store.empty()
     learned = Learned(store.learned, memory.key(plan))
     scratch = stack.enter_context(store.scratch())
-
-    async def asked(argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> tuple[int, bytes, bytes]:
-        there = os.path.isdir(scratch)  # somebody may have removed our folder; the next build makes it anew
-        return await capture(argv, cwd, {**env, **tidy(scratch)} if there else env)
-
-    tree = Tree(project.root, settings, asked, plan, store.listing, shared.contents)
     stack.callback(discard, store.direct)  # the next run would not trust it
     work = GoWork(plan, target, store, scratch, lambda: tree.headers, learned, settings.build.direct, shared.turn)
     policy = cycle.Policy(settings.reload, settings.crash, app, settings.serve.overlap)

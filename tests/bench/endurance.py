@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from goreload_tasks.build.toolchain import find_go
+from goreload_tasks.insight import history
 from tests.bench import processes
 from tests.bench.lab import OUT
 from tests.driver import Driver, answer, free_port, get, server
@@ -89,7 +90,7 @@ def grown(found: Sequence[Held]) -> list[str]:
     if len(counted) < 2:
         return []
     first, last = asdict(counted[0]), asdict(counted[-1])
-    room = {"reload": last["reload"], "rss": RSS}
+    room = {"reload": last["reload"], "rss": RSS, "bytes": history.LIMIT}  # it grows up to there, and is halved
     return [
         f"{name}: {first[name]} after {first['reload']} reloads, {last[name]} after {last['reload']}"
         for name in first
