@@ -135,11 +135,13 @@ class Build:
 
 
 def build_of(mark: str) -> Build | None:
-    """The `go build` of a program that is under way right now."""
+    """The `go build` of a program that is under way right now: that of a save, or the one that proves it."""
     for pid in members(mark):
         with contextlib.suppress(OSError):
             words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
             if len(words) > 4 and os.path.basename(words[0]) == "go" and words[1:3] == ["build", "-o"]:
+                if f"{os.sep}rest{os.sep}" in words[3]:  # nobody's: it warms or measures something at rest
+                    continue
                 pairs = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
                 env = dict(pair.split("=", 1) for pair in pairs if pair.startswith("GO") and "=" in pair)
                 new = {name: value for name, value in env.items() if os.environ.get(name) != value}
