@@ -55,7 +55,7 @@ FULL = (
     Course("gin", 200, (*SINGLE, BURSTS[0]), 7),
     *(Course("nethttp", count, (*SINGLE, BURSTS[0]), 7, tag=False) for count in (3, 20, 200)),
 )
-QUICK = (Course("gin", 3, (SINGLE[0], BURSTS[0]), 2, others=1, tag=False),)
+QUICK = (Course("nethttp", 3, (SINGLE[0], BURSTS[0]), 2, others=1, tag=False),)
 
 
 def measure(lab: Lab) -> Data:
@@ -122,7 +122,7 @@ PATH = {
 
 def _players(lab: Lab, course: Course, stack: contextlib.ExitStack) -> tuple[dict[str, Player], processes.Build]:
     """All of them, up and settled, and what ours builds with; others that do not come up are named and left out."""
-    tools = [bare(PLAIN), ours(OURS), ours("ours, socket", "socket"), ours("ours, direct", "direct")]
+    tools = [bare(PLAIN), ours(OURS), *lab.pick((), (ours("ours, socket", "socket"), ours("ours, direct", "direct")))]
     if course.tag:
         tools.append(ours(OURS_TAG, GORELOAD_BUILD_TAGS=TAG))
     tools += peers()[: course.others]
