@@ -60,13 +60,19 @@ def at(text: str) -> int:
     return 1 + PROGRAM[: PROGRAM.index(text)].count("\n")
 
 
+def warmed(project: Path, driver: Driver, place: Path) -> tuple[Task, str, Builds]:
+    """`dev` on the program after its first rest, and its url."""
+    server(project, tasks=False, **{"main.go": PROGRAM})
+    go = Builds(place)
+    dev, url = started(driver, project, go, "--timings")
+    dev.line("everything is compiled without DWARF")
+    return dev, url, go
+
+
 def test_everything_is_compiled_without_dwarf_at_rest_and_linked_so_from_then_on(
     project: Path, driver: Driver, tmp_path: Path
 ) -> None:
-    server(project, tasks=False, **{"main.go": PROGRAM})
-    go = Builds(tmp_path)
-    dev, url = started(driver, project, go, "--timings")
-    dev.line("everything is compiled without DWARF")
+    dev, url, go = warmed(project, driver, tmp_path)
     assert [LEAN in build for build in go.wanted] == [False]
     assert LEAN in go.idle[0]
     write(project, {"answer.go": answer("lean")})
@@ -90,10 +96,7 @@ def test_everything_is_compiled_without_dwarf_at_rest_and_linked_so_from_then_on
 def test_comment_after_a_rest_keeps_the_app_though_it_is_built_with_other_flags(
     project: Path, driver: Driver, tmp_path: Path
 ) -> None:
-    server(project, tasks=False, **{"main.go": PROGRAM})
-    go = Builds(tmp_path)
-    dev, url = started(driver, project, go, "--timings")
-    dev.line("everything is compiled without DWARF")
+    dev, url, go = warmed(project, driver, tmp_path)
     app = alive([str(project), ".goreload", "/bin/1/"])
     with (project / "main.go").open("a") as file:
         file.write("// the end\n")
@@ -187,12 +190,12 @@ def test_direct_build_that_is_refuted_is_built_again_and_was_the_last(
     bundle = dev.line("was not what `go build` makes: .*; please report (.*)").group(1)
     dev.line("verification -> built")
     answers(url, "two")
-    assert "answer.go" in Path(bundle).read_text()
     before = len(go.wanted)
     write(project, {"answer.go": answer("three")})
     answers(url, "three")
     assert len(go.wanted) == before + 1
     assert dev.stop() == 130
+    assert "answer.go" in Path(bundle).read_text(), "it outlives the session"
     assert "1 different" in driver.run(project, "doctor", program="goreload", env=go.env).stdout
 
 

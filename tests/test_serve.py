@@ -52,6 +52,13 @@ func main() {
 		w.(http.Flusher).Flush()
 		<-r.Context().Done()
 	})
+	http.HandleFunc("/upgrade", func(w http.ResponseWriter, r *http.Request) {
+		_, stream, _ := w.(http.Hijacker).Hijack()
+		stream.WriteString("HTTP/1.1 101 Switching Protocols\\r\\nConnection: Upgrade\\r\\n")
+		stream.WriteString("Upgrade: talk\\r\\n\\r\\nhello")
+		stream.Flush()
+		stream.ReadByte()
+	})
 	http.Serve(listener, nil)
 }
 """
@@ -228,6 +235,19 @@ def test_which_hosts_are_ours(host: str, listed: tuple[str, ...], bound: tuple[s
     assert allowed(host, listed, bound) is fine
 
 
+def opened(port: int) -> list[socket.socket]:
+    """A hundred streams that would never end by themselves: events, and connections that were upgraded."""
+    streams = [socket.create_connection(("127.0.0.1", port), 30) for _ in range(100)]
+    for number, one in enumerate(streams):
+        path, more = ("events", "") if number % 2 else ("upgrade", "Connection: Upgrade\r\nUpgrade: talk\r\n")
+        one.sendall(f"GET /{path} HTTP/1.1\r\nHost: localhost\r\n{more}\r\n".encode())
+    for one in streams:
+        data = b""
+        while b"hello" not in data:
+            data += one.recv(4096)
+    return streams
+
+
 def test_swap_finishes_the_requests_of_the_old_app_and_no_stream_delays_it(project: Path, driver: Driver) -> None:
     server(project)
     write(project, {"main.go": STREAMS})
@@ -235,13 +255,7 @@ def test_swap_finishes_the_requests_of_the_old_app_and_no_stream_delays_it(proje
     env = {"GORELOAD_SERVE_PORT": str(port), "GORELOAD_STOP_GRACE": "20s"}
     dev = driver.start(project, "dev", env=env)
     dev.url()
-    streams = [socket.create_connection(("127.0.0.1", port), 30) for _ in range(100)]
-    for one in streams:
-        one.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
-    for one in streams:
-        data = b""
-        while b"hello" not in data:
-            data += one.recv(4096)
+    streams = opened(port)
     slow: list[str] = []
     asking = threading.Thread(target=lambda: slow.append(posted(port, "/slow")))
     asking.start()
@@ -266,10 +280,7 @@ def test_ctrl_c_ends_at_once_with_streams_open(project: Path, driver: Driver) ->
     port = free_port()
     dev = driver.start(project, "dev", env={"GORELOAD_SERVE_PORT": str(port), "GORELOAD_STOP_GRACE": "30s"})
     dev.url()
-    streams = [socket.create_connection(("127.0.0.1", port), 30) for _ in range(100)]
-    for one in streams:
-        one.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert one.recv(10)
+    streams = opened(port)
     dev.process.send_signal(signal.SIGINT)
     assert dev.wait(15) == 130
     for one in streams:

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from goreload_tasks.app.panic import Panic
 from goreload_tasks.build.diagnostics import Problem
 
+DEATH = 1.0
+"""Seconds in which we learn that a launch has died."""
+
 
 @dataclass(frozen=True, slots=True)
 class Open:
@@ -107,10 +110,10 @@ class Gate:
                 self.waiting -= 1
         return self.state
 
-    async def left(self, state: State, patience: float) -> bool:
-        """Wait until something else is so; False: it is not after `patience` seconds."""
+    async def left(self, state: State) -> bool:
+        """A launch seems to have died: wait until something else is so; False: nothing is, in the time that takes."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(DEATH):
                 while self.state == state:
                     await self._changed.wait()
         return self.state != state

@@ -13,9 +13,6 @@ from dataclasses import dataclass, field
 from goreload_tasks.gateway.gate import Gate, Open, State
 from goreload_tasks.gateway.streams import BLOCK, Source, farewell, half_close, pump, reset
 
-DEATH = 1.0
-"""Seconds in which the gate learns that a launch has died."""
-
 
 class _Outdated(Exception):  # noqa: N818 - it is the launch that is
     """The client said something to a launch that is not the one for it any more."""
@@ -43,7 +40,7 @@ class Passage:
                     await way.go()
                 finally:
                     self._ways.remove(way)
-                if way.used or client.ended or not await self._gate.left(state, DEATH):
+                if way.used or client.ended or not await self._gate.left(state):
                     break
             await farewell(client, writer)
         except (OSError, asyncio.CancelledError):

@@ -36,8 +36,6 @@ OWN = "/.goreload/"
 
 TRIES = 3
 """Launches that one request is given to at most."""
-DEATH = 1.0
-"""Seconds in which the gate learns that a launch has died."""
 STANDS = 0.1
 """Seconds after which a new connection is to a process that lives."""
 KEPT = 64 * 1024
@@ -236,7 +234,7 @@ class Connection:
             return True
         if gone.sent and self.proxy.gate.state == state and await self._lives(state):
             return False  # a handler that panics closes its connection too, and would only panic again
-        await self.proxy.gate.left(state, DEATH)
+        await self.proxy.gate.left(state)
         return True
 
     async def _lives(self, state: Open) -> bool:

@@ -23,6 +23,12 @@ def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("app"))
 
 
+def talked(client: Client) -> None:
+    """The first app has answered on this connection."""
+    client.send(LAUNCH)
+    assert client.answer() == (200, b"1")
+
+
 def test_bytes_go_both_ways_as_they_are_until_both_sides_ended() -> None:
     sent, back = os.urandom(3_000_000), os.urandom(2_000_000)
     with socket.create_server(("127.0.0.1", 0)) as app:
@@ -61,8 +67,7 @@ def test_connection_on_which_nothing_was_said_goes_to_the_next_app(binary: Path)
 
 def test_what_is_said_after_a_save_never_reaches_the_old_app(binary: Path) -> None:
     with App(binary, 1) as one, Hosted(one.open, whole=True) as hosted, Client(hosted.port) as client:
-        client.send(LAUNCH)
-        assert client.answer() == (200, b"1")
+        talked(client)
         hosted.show(BUILD)
         client.send(LAUNCH)
         with App(binary, 2) as two:
@@ -72,8 +77,7 @@ def test_what_is_said_after_a_save_never_reaches_the_old_app(binary: Path) -> No
 
 def test_connection_goes_on_where_nothing_came_of_the_save(binary: Path) -> None:
     with App(binary, 1) as one, Hosted(one.open, whole=True) as hosted, Client(hosted.port) as client:
-        client.send(LAUNCH)
-        assert client.answer() == (200, b"1")
+        talked(client)
         hosted.show(BUILD)
         client.send(LAUNCH)
         assert not client.answers()
@@ -131,8 +135,7 @@ def test_question_that_ends_at_once_is_answered_by_the_successor_too(binary: Pat
 def test_swap_does_not_wait_for_what_the_old_app_will_not_get(binary: Path) -> None:
     upload = b"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhello"
     with App(binary, 1) as one, Hosted(one.open, whole=True) as hosted, Client(hosted.port) as client:
-        client.send(LAUNCH)
-        assert client.answer() == (200, b"1")
+        talked(client)
         client.send(upload)
         hosted.show(BUILD)
         client.send(b"world")
