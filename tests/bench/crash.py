@@ -56,7 +56,7 @@ WAYS = {
 
 
 def measure(lab: Lab) -> Data:
-    count = lab.pick(6, 20)
+    count = lab.pick(4, 20)
     place = lab.folder("crash")
     ways = {name: WAYS[name] for name in lab.pick(("at once", "1 s, jitter 0.5"), WAYS)}
     found: dict[str, Data] = {name: {"peak_cores": [], "healthy_s": [], "cpu_s": []} for name in ways}

@@ -38,7 +38,7 @@ def measure(lab: Lab) -> Data:
         ports = {"app": inner, "proxy": running.port}
         for connections in CONNECTIONS if shutil.which("wrk") else ():
             found = rates[f"{connections}"] = {f"{name}_{what}": [] for name in ports for what in ("rate", "p50_ms")}
-            for number in lab.rounds(10, 2, 6):
+            for number in lab.rounds(10, 1, 6):
                 for name in in_turn(list(ports), number):
                     rate, half = _ask(ports[name], connections, lab.pick(1, 3))
                     found[f"{name}_rate"].append(rate)

@@ -94,6 +94,15 @@ def watched(pids: Iterable[int]) -> list[tuple[int, int]]:
     return found
 
 
+def descriptors(pids: Iterable[int]) -> int:
+    """The open files of those that are still there."""
+    count = 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            count += len(os.listdir(f"/proc/{pid}/fd"))
+    return count
+
+
 def quiet(mark: str, still: float = 0.3, deadline: float = 10.0) -> bool:
     """Wait until they have used no processor time to speak of for so many seconds; False: they never ceased."""
     end = time.monotonic() + deadline

@@ -8,7 +8,6 @@ its tool. Wake-ups are the voluntary context switches of all threads: each is a 
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 
 from tests.bench import processes
@@ -48,7 +47,7 @@ def _starts(lab: Lab) -> Data:
 
     for name in players:
         start(name)
-    for number in lab.rounds(11, 2, 8):
+    for number in lab.rounds(11, 1, 8):
         for name in in_turn(list(players), number):
             found[name].append(start(name))
     return found
@@ -57,7 +56,7 @@ def _starts(lab: Lab) -> Data:
 def _rest(lab: Lab) -> Data:
     """Everybody in one quiet minute."""
     place = lab.folder("rest")
-    seconds = lab.pick(5, 60)
+    seconds = lab.pick(3, 60)
     tools = [*(ours(f"ours, {mode}", mode) for mode in lab.pick(MODES[:1], MODES)), *peers()[: lab.pick(1, None)]]
     with contextlib.ExitStack() as stack:
         running: dict[str, Running] = {}
@@ -89,7 +88,7 @@ def _rest(lab: Lab) -> Data:
                 "wakeups_per_s": (processes.wakeups(pids) - before[name][1]) / lasted,
                 "rss_mb": processes.rss(pids) / 1e6,
                 "watches": len(processes.watched(pids)),
-                "descriptors": sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids),
+                "descriptors": processes.descriptors(pids),
                 "processes": len(pids),
             }
             for name, pids in own.items()

@@ -70,7 +70,7 @@ def _case(lab: Lab, case: Case) -> Data:
 
     for name in environments:
         build(name)  # it compiles what differs
-    for number in lab.rounds(15, 2, 6):
+    for number in lab.rounds(15, 1, 6):
         for name in in_turn(list(environments), number):
             seconds[name].append(build(name))
     saves.close()

@@ -151,7 +151,7 @@ def _compare(lab: Lab, players: Mapping[str, Player], turns: int, seconds: float
     found: dict[str, list[float | None]] = {name: [] for name in players}
     for player in players.values():
         player.turn(MAIN_EDIT, 60)
-    for number in lab.rounds(turns, 2, seconds):
+    for number in lab.rounds(turns, 1, seconds):
         for name in in_turn(list(players), number):
             found[name].append(players[name].turn(MAIN_EDIT, 60).ms)
     return found
@@ -180,7 +180,7 @@ def _own(lab: Lab) -> Data:
     """Programs of few and many packages of one's own, each against the bare loop with the same flags."""
     rows = []
     place = lab.folder("own")
-    for count in lab.pick((20,), (20, 200, 2_000)):
+    for count in lab.pick((3,), (20, 200, 2_000)):
         with contextlib.ExitStack() as stack:
             one = Player(lab, ours("ours"), make(place / f"ours{count}", "nethttp", count))
             stack.enter_context(one).running.up(900)
