@@ -215,18 +215,21 @@ def test_limit_of_watches_reached_later_is_told_and_looking_goes_on(project: Pat
 
 
 @LINUX
-def test_no_instance_of_inotify_at_the_start_is_told_and_looking_goes_on(project: Path, driver: Driver) -> None:
+@pytest.mark.parametrize("what", ["instances", "watches"])
+def test_limit_of_inotify_reached_at_the_start_is_told_and_looking_goes_on(
+    project: Path, driver: Driver, what: str
+) -> None:
     needs_namespace()
     server(project)
-    words = 'echo 0 > /proc/sys/user/max_inotify_instances; exec "$@"'
+    words = f'echo 0 > /proc/sys/user/max_inotify_{what}; exec "$@"'
     dev, url = started(driver, project, *NAMESPACE, "sh", "-c", words, "sh")
     answers(url, "one")
     (project / "answer.go").write_text(answer("two"))
     answers(url, "two")
-    limit(dev, "instances", 100)
+    limit(dev, what, 1000)
     (project / "answer.go").write_text(answer("three"))
     answers(url, "three")
-    assert len(lines(dev, r"sysctl fs\.inotify\.max_user_instances=\d+; until then all is looked at every")) == 1
+    assert len(lines(dev, rf"sysctl fs\.inotify\.max_user_{what}=\d+; until then all is looked at every")) == 1
 
 
 # Folders that cannot be read, that come and go.
