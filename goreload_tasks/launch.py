@@ -13,7 +13,7 @@ from typing import Protocol
 from goreload_tasks.app import readiness
 from goreload_tasks.app.process import Group, spawn
 from goreload_tasks.app.readiness import Place
-from goreload_tasks.gateway.listener import inner
+from goreload_tasks.gateway.sockets import inner
 from goreload_tasks.inputs.snapshot import COARSE_NS
 from goreload_tasks.loops import Write
 from goreload_tasks.report import Report

@@ -21,7 +21,7 @@ from goreload_tasks.console import Console, dry_line
 from goreload_tasks.engine import Engine
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.gateway.front import Front
-from goreload_tasks.gateway.listener import bind
+from goreload_tasks.gateway.sockets import bind
 from goreload_tasks.inputs import memory
 from goreload_tasks.inputs.snapshot import Entry
 from goreload_tasks.inputs.tree import Tree

@@ -24,7 +24,7 @@ RETRY = 1000
 REMEMBERED = 16
 """Refreshes that a browser may have missed and still make up for without a reload."""
 
-FILES = {"client.js": "text/javascript", "look.css": "text/css"}
+FILES = {"client.js": "text/javascript", "overlay.js": "text/javascript", "look.css": "text/css"}
 
 _FREE = ("allow-scripts", "allow-same-origin")
 

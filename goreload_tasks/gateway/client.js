@@ -14,78 +14,9 @@
   const { method } = script.dataset;
   const at = (name) => new URL(name, script.src).href;
   let due = false; // only a reload makes this page the newest
-  let host, root, main, closed, look;
-  if (!made) [root, main] = [document.body, document.querySelector('main')];
-
-  // What is seen. Only text and attributes of ours are made: no markup is parsed (Trusted Types).
-
-  const build = (node) => {
-    if (typeof node === 'string') return document.createTextNode(node);
-    const [name, attributes, children] = node;
-    const element = document.createElement(name);
-    for (const [attribute, value] of Object.entries(attributes)) element.setAttribute(attribute, value);
-    element.append(...children.map(build));
-    return element;
-  };
-
-  const copy = async (text) => {
-    if (navigator.clipboard) return navigator.clipboard.writeText(text);
-    const field = document.createElement('textarea'); // not a secure context: a machine in the same network, say
-    field.value = text;
-    document.documentElement.append(field);
-    field.select();
-    document.execCommand('copy');
-    field.remove();
-  };
-
-  const clicked = async ({ target }) => {
-    if (target.closest('.close')) return close();
-    const button = target.closest('[data-copy]');
-    if (!button) return;
-    await copy(button.dataset.copy);
-    button.textContent = 'copied';
-    setTimeout(() => (button.textContent = 'copy'), 1000);
-  };
-
-  const show = async (view) => {
-    const next = build(view);
-    if (main?.isEqualNode(next) || closed?.isEqualNode(next)) return;
-    if (made && !host) {
-      if (window.frameElement) return; // the page around it shows it
-      host = document.createElement('goreload-overlay');
-      const shadow = host.attachShadow({ mode: 'closed' });
-      root = build(['div', { class: 'shade' }, [['button', { type: 'button', class: 'close' }, ['close (Esc)']]]]);
-      root.addEventListener('click', clicked);
-      shadow.append(root);
-      main = next;
-      root.append(main);
-      const mine = host;
-      look ??= fetch(at('look.css')).then((answer) => answer.text()).catch(() => (look = ''));
-      const sheet = new CSSStyleSheet(); // style-src does not speak of these
-      sheet.replaceSync(await look);
-      shadow.adoptedStyleSheets = [sheet];
-      if (host === mine) document.documentElement.append(host);
-      return;
-    }
-    main.replaceWith(next);
-    main = next;
-  };
-
-  const hide = () => {
-    host?.remove();
-    if (made) host = main = closed = undefined;
-  };
-
-  const close = () => {
-    const seen = main;
-    hide();
-    closed = seen;
-  };
-
-  const status = (text) => {
-    const line = main?.querySelector('.status');
-    if (line) line.textContent = text;
-  };
+  let overlay; // loaded when there is something to show; a page that cannot have it follows all the same
+  const failed = () => (overlay = undefined);
+  const shown = () => (overlay ??= import(at('overlay.js')).then(({ default: make }) => make(!made)).catch(failed));
 
   // What is so.
 
@@ -127,16 +58,13 @@
   };
 
   const take = async (event) => {
-    if (event.kind === 'held') {
-      closed = undefined;
-      return status(`Waiting for ${event.what} ...`);
-    }
-    if (event.view) await show(event.view);
+    if (event.kind === 'held') return (await overlay)?.held(`Waiting for ${event.what} ...`);
+    if (event.view) await (await shown())?.show(event.view);
     if (!made) {
       if (event.kind !== 'open') return;
       if (method === 'GET') return reload();
       const words = [['h1', {}, ['Mended']], ['p', { class: 'detail' }, [`Reload this page to send the ${method} again.`]]];
-      return show(['main', { class: 'goreload waits' }, [['header', {}, words]]]);
+      return (await shown())?.show(['main', { class: 'goreload waits' }, [['header', {}, words]]]);
     }
     const [run, launch, refreshes] = made;
     if (event.run !== run || event.launch > launch) due = true;
@@ -147,7 +75,7 @@
       if (missed.length < event.refreshes - refreshes || (await refresh(files))) due = true;
     }
     if (event.kind !== 'open') return;
-    hide();
+    (await overlay)?.hide();
     if (!due) return;
     due = false;
     made = [event.run, event.launch, event.refreshes]; // should the reload be refused, the next launch asks again
@@ -200,8 +128,7 @@
   };
 
   window[key] = (newer) => (made = newer ?? made);
-  if (!made) root.addEventListener('click', clicked);
-  addEventListener('keydown', ({ key }) => key === 'Escape' && host && close(), true);
+  if (!made) shown();
   addEventListener('pagehide', end); // a page that holds a lock or a stream cannot be kept for "back"
   addEventListener('pageshow', ({ persisted }) => persisted && start());
   // Without a lock each tab has a stream of its own: then only those that are seen.

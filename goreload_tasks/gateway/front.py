@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from goreload_tasks.gateway.gate import Gate, Held, State
-from goreload_tasks.gateway.listener import Listener
 from goreload_tasks.settings import Settings
 
 if TYPE_CHECKING:
     from goreload_tasks.gateway.browser import Browsers
+    from goreload_tasks.gateway.listener import Listener
     from goreload_tasks.gateway.passage import Passage
     from goreload_tasks.gateway.proxy import Proxy
 
@@ -81,6 +81,7 @@ class Front:
             catch_up, first: see `Gate`.
         """
         # The first build is under way by now: what only requests need is loaded beside it.
+        from goreload_tasks.gateway.listener import Listener
         from goreload_tasks.gateway.passage import Passage
         from goreload_tasks.gateway.streams import BLOCK
 

@@ -1,20 +1,13 @@
-"""The sockets of a port, and the connections that are accepted on them while there is room."""
+"""Accepts connections on the sockets of a port while there is room, and ends each of them."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 import resource
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 
-from goreload_tasks.app import readiness
-from goreload_tasks.errors import GoreloadError
-from goreload_tasks.settings import Settings
-
-BACKLOG = 1024
-"""Connections that wait while nobody accepts; the kernel's own limit is often 4096 (net.core.somaxconn)."""
+from goreload_tasks.gateway.streams import Source, farewell
 
 FILES = 65536
 """Open files that are asked of the system. A client that asks every 2 ms through a build of 10 s needs 5,000."""
@@ -27,55 +20,6 @@ AT_ONCE = 100
 
 PAUSE = 0.05
 """Seconds without accepting when the system has no room for one more."""
-
-
-def bind(settings: Settings, addresses: Sequence[str]) -> list[socket.socket]:
-    """Listening sockets on `serve.port`, one per address.
-
-    Raises:
-        GoreloadError: a port that somebody has (who is said), or an address that is not ours.
-    """
-    serve = settings.serve
-    assert serve.port is not None
-    made: list[socket.socket] = []
-    for address in dict.fromkeys(addresses):
-        try:
-            made.append(_listen(address, serve.port))
-        except OSError as error:
-            if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT) and address == "::1" and made:
-                continue  # a machine without IPv6
-            who = readiness.owner(serve.port) if error.errno == errno.EADDRINUSE else None
-            for one in made:
-                one.close()
-            if error.errno == errno.EADDRINUSE:
-                if who and who.startswith(f"pid {os.getpid()} "):
-                    raise GoreloadError(f"serve.bind: {address} is part of another address there; remove it") from None
-                by = f" by {who}" if who else ""
-                said = f"serve.port = {serve.port}: that port of {address} is used{by}"
-                raise GoreloadError(f"{said}; stop it or choose another port") from None
-            why = error.strerror or str(error)
-            raise GoreloadError(f"serve.bind: cannot listen on {address} port {serve.port}: {why}") from None
-    return made
-
-
-def inner() -> socket.socket:
-    """A listening socket on a free port of this machine, for one launch to inherit."""
-    return _listen("127.0.0.1", 0)
-
-
-def _listen(address: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    one = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        one.bind((address, port))
-        one.listen(BACKLOG)
-    except BaseException:
-        one.close()
-        raise
-    return one
 
 
 def room() -> int:
@@ -99,14 +43,14 @@ class Listener:
 
     Args:
         sockets: that listen.
-        serve: one connection.
+        serve: one connection, until nothing more is to be said on it. Raises OSError when the client is gone.
         limit: of its reader, in bytes.
     """
 
     def __init__(
         self,
         sockets: Sequence[socket.socket],
-        serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+        serve: Callable[[Source, asyncio.StreamWriter], Awaitable[None]],
         limit: int,
     ) -> None:
         self._sockets = sockets
@@ -166,7 +110,14 @@ class Listener:
         reader = asyncio.StreamReader(self._limit, self._loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=self._loop)
         transport, _ = await self._loop.connect_accepted_socket(lambda: protocol, connection)
-        await self._serve(reader, asyncio.StreamWriter(transport, protocol, reader, self._loop))
+        client, writer = Source(reader), asyncio.StreamWriter(transport, protocol, reader, self._loop)
+        try:
+            await self._serve(client, writer)
+            await farewell(client, writer)
+        except (OSError, asyncio.CancelledError):
+            pass  # the client is gone, or we are: nobody to tell (and asyncio 3.11 logs a cancelled task as an error)
+        finally:
+            transport.abort()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

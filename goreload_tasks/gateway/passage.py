@@ -11,7 +11,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from goreload_tasks.gateway.gate import Gate, Open, State
-from goreload_tasks.gateway.streams import BLOCK, Source, farewell, half_close, pump, reset
+from goreload_tasks.gateway.streams import BLOCK, Source, half_close, pump, reset
 
 
 class _Outdated(Exception):  # noqa: N818 - it is the launch that is
@@ -29,24 +29,17 @@ class Passage:
         self._gate = gate
         self._ways: set[_Way] = set()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, client: Source, writer: asyncio.StreamWriter) -> None:
         """One client connection. It is closed where nothing serves it: there is no word that all clients know."""
-        client = Source(reader)
-        try:
-            while isinstance(state := await self._enter(client), Open):
-                way = _Way(self._gate, state, client, writer)
-                self._ways.add(way)
-                try:
-                    await way.go()
-                finally:
-                    self._ways.remove(way)
-                if way.used or client.ended or not await self._gate.left(state):
-                    break
-            await farewell(client, writer)
-        except (OSError, asyncio.CancelledError):
-            pass  # the client is gone, or we are: nobody to tell (and asyncio 3.11 logs a cancelled task as an error)
-        finally:
-            writer.transport.abort()
+        while isinstance(state := await self._enter(client), Open):
+            way = _Way(self._gate, state, client, writer)
+            self._ways.add(way)
+            try:
+                await way.go()
+            finally:
+                self._ways.remove(way)
+            if way.used or client.ended or not await self._gate.left(state):
+                break
 
     def cut(self, launch: int) -> None:
         """Let go of a launch that is to end: of connections on which it would wait for what it will not get."""

@@ -27,7 +27,7 @@ from goreload_tasks.gateway.http import (
     upload,
 )
 from goreload_tasks.gateway.http_2 import Streams
-from goreload_tasks.gateway.streams import BLOCK, Source, farewell, feed, half_close, pump, reset, text
+from goreload_tasks.gateway.streams import BLOCK, Source, feed, half_close, pump, reset, text
 
 P = ParamSpec("P")
 
@@ -106,19 +106,15 @@ class Proxy:
         # The loop holds a task that waits on a half-closed connection weakly, so it could be collected.
         self._connections: dict[asyncio.Task[None], Connection] = {}
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One client connection; for `asyncio.start_server`."""
+    async def serve(self, client: Source, writer: asyncio.StreamWriter) -> None:
+        """One client connection; for a `Listener`."""
         task: asyncio.Task[None] | None = asyncio.current_task()
         assert task
-        self._connections[task] = connection = Connection(self, task, reader, writer)
+        self._connections[task] = connection = Connection(self, task, client, writer)
         try:
             await connection.run()
-            await farewell(connection.client, writer)
-        except (OSError, asyncio.CancelledError):
-            pass  # the client is gone, or we are: nobody to tell (and asyncio 3.11 logs a cancelled task as an error)
         finally:
             connection.drop()
-            writer.transport.abort()
             del self._connections[task]
 
     def cut(self, launch: int) -> None:
@@ -131,12 +127,10 @@ class Proxy:
 class Connection:
     """One client's connection: request after request."""
 
-    def __init__(
-        self, proxy: Proxy, task: asyncio.Task[None], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    def __init__(self, proxy: Proxy, task: asyncio.Task[None], client: Source, writer: asyncio.StreamWriter) -> None:
         self.proxy = proxy
         self.task = task
-        self.client = Source(reader)
+        self.client = client
         self.writer = writer
         peer = writer.get_extra_info("peername")
         self.peer = str(peer[0]) if peer else ""

@@ -23,7 +23,9 @@ from hypothesis import strategies as st
 
 from goreload_tasks.gateway.gate import Crashed, Failed, Gate, Held, Open
 from goreload_tasks.gateway.http import Head, forwarded
+from goreload_tasks.gateway.listener import Listener
 from goreload_tasks.gateway.proxy import KEPT
+from goreload_tasks.gateway.sockets import inner
 from goreload_tasks.gateway.streams import BLOCK, MAX_HEAD, Source
 from tests.driver import DEADLINE, free_port, until
 from tests.gateway.hosting import SCRIPT, App, Client, Hosted, build, proxy_before
@@ -736,13 +738,17 @@ def test_close_ends_everything_that_streams(app: App) -> None:
 HOST = """
 import asyncio, sys
 from goreload_tasks.gateway.gate import Gate, Open
+from goreload_tasks.gateway.listener import Listener
+from goreload_tasks.gateway.sockets import inner
+from goreload_tasks.gateway.streams import BLOCK
 from tests.gateway.hosting import proxy_before
 
 async def main():
     gate = Gate(lambda: None, 1)
     gate.show(Open(1, "127.0.0.1", int(sys.argv[1])))
-    server = await asyncio.start_server(proxy_before(gate, 1).serve, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    port = inner()
+    listener = Listener([port], proxy_before(gate, 1).serve, BLOCK)
+    print(port.getsockname()[1], flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     print(*[line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")])
 
@@ -843,8 +849,9 @@ async def exchange(messages: list[tuple[bytes, bytes]], cut: Cut) -> tuple[list[
     gate = Gate(lambda: None, DEADLINE)
     gate.show(Open(1, "127.0.0.1", upstream.sockets[0].getsockname()[1]))
     proxy = proxy_before(gate, 1)
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
-    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    port = inner()
+    listener = Listener([port], proxy.serve, BLOCK)
+    reader, writer = await asyncio.open_connection(*port.getsockname())
     answers = []
     async with asyncio.timeout(DEADLINE):
         for number, (request, answer) in enumerate(messages):
@@ -853,9 +860,9 @@ async def exchange(messages: list[tuple[bytes, bytes]], cut: Cut) -> tuple[list[
             await sending
         writer.close()
         await writer.wait_closed()
-        server.close()
+        listener.stop()
         upstream.close()
-        await asyncio.gather(server.wait_closed(), upstream.wait_closed())
+        await asyncio.gather(listener.close(), upstream.wait_closed())
     assert got == expected
     return got, answers
 

@@ -1,0 +1,80 @@
+/* What is wrong, over a page of the app, or in our own page that stands in its place. Loaded when something is wrong. */
+const build = (node) => { // only text and attributes of ours: no markup is parsed (Trusted Types)
+  if (typeof node === 'string') return document.createTextNode(node);
+  const [name, attributes, children] = node;
+  const element = document.createElement(name);
+  for (const [attribute, value] of Object.entries(attributes)) element.setAttribute(attribute, value);
+  element.append(...children.map(build));
+  return element;
+};
+
+const copy = async (text) => {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const field = document.createElement('textarea'); // not a secure context: a machine in the same network, say
+  field.value = text;
+  document.documentElement.append(field);
+  field.select();
+  document.execCommand('copy');
+  field.remove();
+};
+
+/* own: the page is ours, and its only <main> is what is shown. */
+export default (own) => {
+  let host, main, closed, look;
+
+  const clicked = async ({ target }) => {
+    if (target.closest('.close')) return close();
+    const button = target.closest('[data-copy]');
+    if (!button) return;
+    await copy(button.dataset.copy);
+    button.textContent = 'copied';
+    setTimeout(() => (button.textContent = 'copy'), 1000);
+  };
+
+  const show = async (view) => {
+    const next = build(view);
+    if (main?.isEqualNode(next) || closed?.isEqualNode(next)) return;
+    if (own || host) {
+      main.replaceWith(next);
+      main = next;
+      return;
+    }
+    if (window.frameElement) return; // the page around it shows it
+    const mine = (host = document.createElement('goreload-overlay'));
+    const shadow = host.attachShadow({ mode: 'closed' });
+    const root = build(['div', { class: 'shade' }, [['button', { type: 'button', class: 'close' }, ['close (Esc)']]]]);
+    root.addEventListener('click', clicked);
+    shadow.append(root);
+    main = next;
+    root.append(main);
+    look ??= fetch(new URL('look.css', import.meta.url)).then((answer) => answer.text()).catch(() => (look = ''));
+    const sheet = new CSSStyleSheet(); // style-src does not speak of these
+    sheet.replaceSync(await look);
+    shadow.adoptedStyleSheets = [sheet];
+    if (host === mine) document.documentElement.append(host);
+  };
+
+  const hide = () => {
+    host?.remove();
+    if (!own) host = main = closed = undefined;
+  };
+
+  const close = () => {
+    const seen = main;
+    hide();
+    closed = seen;
+  };
+
+  const held = (text) => {
+    closed = undefined;
+    const line = main?.querySelector('.status');
+    if (line) line.textContent = text;
+  };
+
+  if (own) {
+    main = document.querySelector('main');
+    document.body.addEventListener('click', clicked);
+  }
+  addEventListener('keydown', ({ key }) => key === 'Escape' && host && close(), true);
+  return { show, hide, held };
+};
