@@ -19,7 +19,7 @@ from invoke.tasks import task
 
 import goreload_tasks
 from goreload_tasks.adopt.scaffold import render
-from goreload_tasks.app.process import foreground
+from goreload_tasks.app.foreground import foreground
 from goreload_tasks.build.toolchain import find_go
 
 HERE = Path(__file__).resolve().parent

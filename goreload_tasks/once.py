@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from colorama import Fore, Style
 
 from goreload_tasks import store
+from goreload_tasks.app.foreground import foreground
 from goreload_tasks.app.guardian import guard
-from goreload_tasks.app.process import capture, foreground
+from goreload_tasks.app.process import capture
 from goreload_tasks.build.builder import Job, Result
 from goreload_tasks.build.command import Plan
 from goreload_tasks.build.diagnostics import summary

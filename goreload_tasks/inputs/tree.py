@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import os
 import tempfile
@@ -14,15 +13,15 @@ from typing import Literal
 
 from goreload_tasks.app.process import Capture
 from goreload_tasks.build.command import Plan, value
-from goreload_tasks.errors import GoreloadError
 from goreload_tasks.inputs import memory
-from goreload_tasks.inputs.golist import KNOWN, Listing, command, may_be_source, may_be_test, parse, replaced
+from goreload_tasks.inputs.golist import Listing, command, may_be_source, may_be_test, parse, replaced
 from goreload_tasks.inputs.headers import unseen
-from goreload_tasks.inputs.ignore import Ignore, Patterns, repository
+from goreload_tasks.inputs.ignore import Ignore, repository
+from goreload_tasks.inputs.listing import ask, unkilled
 from goreload_tasks.inputs.modules import only_adds, sums
 from goreload_tasks.inputs.places import Inputs, Places, links, way
+from goreload_tasks.inputs.selection import ENV, counts, selections
 from goreload_tasks.inputs.snapshot import ABSENT, COARSE_NS, Entry, Look, Snapshot, upwards
-from goreload_tasks.inputs.spelling import LOST_IN_JSON, spelled
 from goreload_tasks.inputs.verdict import Verdict, explain
 from goreload_tasks.settings import Settings
 from goreload_tasks.settings.schema import Rule
@@ -30,9 +29,6 @@ from goreload_tasks.settings.schema import Rule
 Window = tuple[int, int]
 """When the newest build read the files: its begin and its end (0: not yet), in ns of the wall clock."""
 
-
-LIMIT = 60.0
-"""Seconds after which the go command has not said what the inputs are."""
 
 FEW = 100
 """Hints up to which only their paths are looked at; a larger batch may have lost some."""
@@ -86,7 +82,7 @@ class Tree:
         self._plan = plan
         self._capture = capture
         self._memory = remember
-        self._rules = _rules(settings, plan is None)
+        self._rules = selections(settings, plan is None)
         self._ignore = Ignore(root, None, settings.watch.ignore, "watch.ignore")
         self._snapshot = Snapshot(contents)
         self._appeared: tuple[str, ...] = ()  # inputs that a listing or a build may have missed
@@ -150,7 +146,7 @@ class Tree:
         built = {path for path in (*new, *appeared) if path not in doubtful and self._places.builds(path)}
         ruled = {path: inputs.read[path] for path in touched if path in inputs.read}
         ruled |= {
-            path: rule for path in new if (of := self._places.selected(path)) and (rule := _counts(of, path in built))
+            path: rule for path in new if (of := self._places.selected(path)) and (rule := counts(of, path in built))
         }
         rebuild += [path for path in dict.fromkeys((*new, *appeared)) if path in built and path not in ruled]
         self._came += tuple(new)
@@ -224,7 +220,7 @@ class Tree:
             text = f"package {name}\n" if path.endswith(".go") else ""
             overlay = _overlay(path, text, scratch, replaced(plan.overlay))
             argv = command(plan.go, [*plan.flags, f"-overlay={overlay}"], [plan.package])
-            said = parse(*await self._unkilled(argv, plan), {}, (), plan.cwd)
+            said = parse(*await unkilled(argv, plan, self._capture), {}, (), plan.cwd)
         return any(path in package.files for package in said.packages.values())
 
     def _short(self, path: str) -> str:
@@ -299,13 +295,13 @@ class Tree:
         news = strange - frozenset().union(*self.headers.values())
         read, scanned, rules = await self._scanned()
         if self._plan:
-            read |= {os.path.join(self._root, name): _ENV for name in self._settings.env_files}
+            read |= {os.path.join(self._root, name): ENV for name in self._settings.env_files}
         beside = strange | missing
         taken = {path for path in inputs.build | inputs.left_out | beside if self._ignore.by_setting(path)}
         inputs = Inputs(
             (inputs.build | beside) - taken,
             inputs.left_out - taken,
-            {path: rule for path, of in read.items() if (rule := _counts(of, path in inputs.build))},
+            {path: rule for path, of in read.items() if (rule := counts(of, path in inputs.build))},
             rules,
             inputs.packages,
             inputs.embeds,
@@ -337,13 +333,7 @@ class Tree:
         plan, before = self._plan, self.inputs
         if plan is None:
             return Listing(), Inputs()
-        (code, out, err), (_, known, _) = await asyncio.gather(
-            self._unkilled(command(plan.go, plan.flags, [plan.package]), plan),
-            self._unkilled([plan.go, "env", "-json", *KNOWN], plan),
-        )
-        listing = parse(code, out, err, json.loads(known or b"{}"), plan.flags, plan.cwd)
-        if LOST_IN_JSON in out + known:
-            listing = await asyncio.to_thread(spelled, listing)
+        listing = await ask(plan, self._capture)
         packages = listing.packages.values()
         build = listing.extra.union(*(package.files for package in packages))
         left_out = frozenset[str]().union(*(package.left_out | package.tests for package in packages))
@@ -354,18 +344,6 @@ class Tree:
             left_out = (left_out | before.left_out) - build
             embedding = tuple(dict.fromkeys(embedding + before.embeds))
         return listing, Inputs(build, left_out, packages=folders, embeds=embedding)
-
-    async def _unkilled(self, argv: Sequence[str], plan: Plan) -> tuple[int, bytes, bytes]:
-        """What a command says; once more if somebody ends it before its time."""
-        for _ in range(2):
-            try:
-                async with asyncio.timeout(LIMIT):
-                    code, out, err = await self._capture(argv, plan.cwd, plan.env)
-            except TimeoutError:  # it reads a FIFO, or waits for a module from a network that is not there
-                raise TimeoutError(errno.ETIMEDOUT, f"no answer in {LIMIT:.0f} s", " ".join(argv[:2])) from None
-            if code >= 0:
-                return code, out, err
-        raise InterruptedError(errno.EINTR, "killed from outside", " ".join(argv[:2]))
 
     async def _scanned(self) -> tuple[dict[str, Rule], frozenset[str], frozenset[str]]:
         """The files that rules select, the folders looked into, and the ignore files that decided."""
@@ -408,37 +386,6 @@ def _overlay(path: str, text: str, scratch: str, more: Mapping[str, str]) -> str
     with open(overlay, "w", encoding="utf-8") as file:
         json.dump({"Replace": {**more, path: source}}, file)
     return overlay
-
-
-_ENV = Rule("env_files", then="restart")
-
-
-def _rules(settings: Settings, alone: bool) -> list[tuple[Rule, Patterns]]:
-    """The rules of the settings, then one for `watch.include`.
-
-    Args:
-        alone: there is no Go program: what is included, and all of it unless said, calls for a new run.
-    """
-    found = []
-    for index, rule in enumerate(settings.rules):
-        name = rule.name or f"rules[{index}]"
-        if rule.task and rule.run:
-            raise GoreloadError(f"rules[{index}]: `task` and `run`: choose one of them")
-        if not rule.files:
-            raise GoreloadError(f"rules[{index}]: `files` says for which files it is; give it patterns")
-        found.append((replace(rule, name=f"rule {name}"), Patterns(rule.files, f"rules[{index}].files", strict=True)))
-    include = settings.watch.include or (("*",) if alone else ())
-    if include:
-        included = Rule("watch.include", then="rebuild" if alone else "restart")
-        found.append((included, Patterns(include, "watch.include", strict=True)))
-    return found
-
-
-def _counts(rule: Rule, built: bool) -> Rule | None:
-    """What a rule means for a file that it selects: where the build reads the file too, that follows its command."""
-    if not built:
-        return rule
-    return replace(rule, then="rebuild") if rule.command else None
 
 
 def _differs(path: str, now: Entry, before: Entry, named: Iterable[str]) -> bool:

@@ -777,7 +777,7 @@ def test_go_command_that_never_answers_is_given_up_and_named(tmp_path: Path, mon
     go = Go(root, [], {})
     os.mkfifo(root / "a" / "pipe.go")  # the go command opens it, and waits for a writer
     assert go.look().relist
-    monkeypatch.setattr("goreload_tasks.inputs.tree.LIMIT", 1.0)
+    monkeypatch.setattr("goreload_tasks.inputs.listing.LIMIT", 1.0)
     with pytest.raises(TimeoutError, match="no answer in 1 s"):
         listed(go)
     (root / "a" / "pipe.go").unlink()
