@@ -100,7 +100,7 @@ class Launch:
             partial=True,
             listen=self._listen,
         )
-        self._report.mark("spawned")
+        self._report.mark("spawned", group.began)
         serving = asyncio.create_task(self._serving(group, wanted, ready))
         if self._asked:  # to stop, while it was being spawned
             self._begin_stop()
@@ -115,6 +115,8 @@ class Launch:
             serving.cancel()
             # Who is being stopped has its grace; what a crashed app leaves in its group ends now, its port with it.
             await (self._stopping or group.stop(signal.SIGKILL, 1.0))
+            if self._stopping:
+                self._report.mark("gone")
             if group.left:
                 pids = " ".join(map(str, group.left))
                 text = f"pid {pids} of the app cannot be ended (another user's by now?) and may hold its port: end it"
@@ -201,6 +203,7 @@ class Launch:
         assert self._group is not None
         stop = self._app.settings.stop
         began = time.monotonic()
+        self._report.mark("stopping", began)
         if self._face:
             await self._until_hurried(self._face.drained(self.number, stop.grace))
             self._face.cut(self.number)

@@ -150,6 +150,15 @@ def remainder(joined: str, argv: Sequence[str]) -> tuple[str, ...]:
     return words if " ".join(words) == joined else tuple(shlex.split(joined))
 
 
+def _pidfd_works() -> bool:
+    """Linux 5.3, and nothing like seccomp in the way."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (OSError, AttributeError):
+        return False
+    return True
+
+
 def drive(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end; a signal cancels it, so that it ends what it started; so does a kill -9.
 
@@ -171,6 +180,8 @@ def drive(work: Coroutine[Any, Any, T]) -> T:
         with guard():
             return await task
 
+    if sys.version_info < (3, 12) and _pidfd_works():  # what later versions do by themselves: no thread per child
+        asyncio.set_child_watcher(asyncio.PidfdChildWatcher())
     try:
         return asyncio.run(main())
     except asyncio.CancelledError:

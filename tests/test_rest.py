@@ -131,7 +131,8 @@ def test_parts_of_a_reload_are_shown_and_written_down(project: Path, driver: Dri
     write(project, {"answer.go": answer("two")})
     answers(url, "two")
     dev.line(
-        r"noticed [\d.]+, decided [\d.]+, built [\d.]+, swapped [\d.]+, accepting [\d.]+, opened [\d.]+, first byte"
+        r"noticed [\d.]+, decided [\d.]+, built [\d.]+, compared [\d.]+, old program's end [\d.]+, spawned [\d.]+, "
+        r"accepting [\d.]+, opened [\d.]+, first byte"
     )
     write(project, {"answer.go": answer("broken") + "x"})
     dev.line("1 error")
@@ -144,7 +145,8 @@ def test_parts_of_a_reload_are_shown_and_written_down(project: Path, driver: Dri
         json.loads(line) for line in driver.run(project, "history", "--json", program="goreload").stdout.splitlines()
     ]
     assert records[1]["changed"] == ["answer.go"]
-    assert list(records[1]["ms"]) == ["noticed", "decided", "built", "swapped", "accepting", "opened", "first byte"]
+    parts = ["noticed", "decided", "built", "compared", "old program's end", "spawned", "accepting", "opened"]
+    assert list(records[1]["ms"]) == [*parts, "first byte"]
     assert records[2]["ms"].keys() == {"noticed", "decided", "built"}
 
 

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -40,9 +41,11 @@ class Group:
 
     Args:
         mark: what the environment of its members says.
+        began: when its leader was there, on the monotonic clock.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, reader: _Reader, mark: str) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, reader: _Reader, mark: str, began: float) -> None:
+        self.began = began
         self._process = process
         self._reader = reader
         self._mark = mark
@@ -266,8 +269,9 @@ async def spawn(
         raise
     finally:
         os.close(theirs)
+    began = time.monotonic()
     guardian.begun(process.pid)
-    return Group(process, _Reader(ours, sink, partial), mark)
+    return Group(process, _Reader(ours, sink, partial), mark, began)
 
 
 async def _start(

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from goreload_tasks.app.process import Group, spawn
 from goreload_tasks.build.diagnostics import HINDRANCES, Problem, hindrance, parse
@@ -93,7 +94,7 @@ class Job:
             self._group = await spawn(self._argv, cwd=self._cwd, env=self._env, sink=self._sink)
         except OSError as error:
             raise GoreloadError(f"cannot start {self._argv[0]} in {self._cwd}: {error.strerror}") from None
-        began = time.monotonic()
+        began = self._group.began
         if self._cancelled:  # while it was being spawned
             self.cancel()
         try:
@@ -127,14 +128,24 @@ class Job:
 
 
 def same_file(one: str, other: str) -> bool:
-    """Do two files hold the same bytes? Stops at the first block that differs."""
+    """Do two files hold the same bytes?"""
+    return difference(one, other) is None
+
+
+def difference(one: str, other: str, start: int = 0) -> int | None:
+    """Where two files differ: the offset of a block, the first that is found; None: they hold the same bytes.
+
+    Args:
+        start: the offset at which to begin; what lies before it comes last.
+    """
     try:
         with open(one, "rb", buffering=0) as left, open(other, "rb", buffering=0) as right:
-            if os.fstat(left.fileno()).st_size != os.fstat(right.fileno()).st_size:
-                return False
-            while block := left.read(BLOCK):
-                if block != right.read(BLOCK):
-                    return False
+            size = os.fstat(left.fileno()).st_size
+            if size != os.fstat(right.fileno()).st_size:
+                return 0
+            for offset in chain(range(start, size, BLOCK), range(0, min(start, size), BLOCK)):
+                if os.pread(left.fileno(), BLOCK, offset) != os.pread(right.fileno(), BLOCK, offset):
+                    return offset
     except OSError:
-        return False
-    return True
+        return 0
+    return None

@@ -8,13 +8,17 @@ PARTS = (
     ("noticed", "saved", "noticed"),
     ("decided", "noticed", "begun"),
     ("built", "begun", "built"),
-    ("swapped", "built", "spawned"),
+    ("compared", "built", "stopping"),
+    ("old program's end", "stopping", "gone"),
+    ("spawned", "gone", "spawned"),
+    ("spawned", "built", "spawned"),
     ("accepting", "spawned", "accepting"),
     ("opened", "accepting", "opened"),
     ("first byte", "opened", "answered"),
 )
-"""Each part with the moments that it lies between. `built` is compile and link; `swapped` lets the old program finish
-what it was asked and end; `first byte` is known only when somebody waited."""
+"""Each part with the moments that it lies between; of two with one name the first counts that is known. `built` is
+compile and link; `compared` finds out whether that is another program; `old program's end` lets it finish what it was
+asked, and is its own shutdown; `first byte` is known only when somebody waited."""
 
 
 def parts(moments: Mapping[str, float]) -> dict[str, float]:
@@ -23,11 +27,11 @@ def parts(moments: Mapping[str, float]) -> dict[str, float]:
     >>> parts({"saved": 1.0, "noticed": 1.25, "begun": 1.5})
     {'noticed': 0.25, 'decided': 0.25}
     """
-    return {
-        name: max(0.0, moments[end] - moments[begin])
-        for name, begin, end in PARTS
-        if begin in moments and end in moments
-    }
+    known: dict[str, float] = {}
+    for name, begin, end in PARTS:
+        if begin in moments and end in moments:
+            known.setdefault(name, max(0.0, moments[end] - moments[begin]))
+    return known
 
 
 def line(known: Mapping[str, float], listed: float | None = None) -> str:

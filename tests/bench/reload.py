@@ -114,7 +114,8 @@ def _path(player: Player) -> Data:
 
 PATH = {
     "save to build begun": ("noticed", "decided"),
-    "build ended to spawned": ("swapped",),
+    "build ended to spawned, but for the old program's end": ("compared", "spawned"),
+    "the old program's end": ("old program's end",),
     "accepting to gate open": ("opened",),
 }
 """What of a save's path is ours alone, by parts of `insight.timings`."""

@@ -13,7 +13,9 @@ from goreload_tasks.insight import history, timings
 def test_parts_are_what_lies_between_known_moments() -> None:
     moments = {"saved": 10.0, "noticed": 10.002, "begun": 10.01, "built": 10.5, "spawned": 10.52, "accepting": 10.53}
     known = {name: round(seconds, 3) for name, seconds in timings.parts(moments).items()}
-    assert known == {"noticed": 0.002, "decided": 0.008, "built": 0.49, "swapped": 0.02, "accepting": 0.01}
+    assert known == {"noticed": 0.002, "decided": 0.008, "built": 0.49, "spawned": 0.02, "accepting": 0.01}
+    swap = {"built": 1.0, "stopping": 1.25, "gone": 1.5, "spawned": 2.0}
+    assert timings.parts(swap) == {"compared": 0.25, "old program's end": 0.25, "spawned": 0.5}
     assert timings.parts({"begun": 1.0, "built": 2.0}) == {"built": 1.0}
     assert timings.parts({}) == {}
     assert timings.parts({"saved": 2.0, "noticed": 1.9}) == {"noticed": 0.0}, "the file's clock is coarse"
