@@ -9,7 +9,7 @@ import os
 import shutil
 from collections.abc import Callable
 
-from goreload_tasks.build.builder import Job
+from goreload_tasks.build.builder import Job, same_file
 from goreload_tasks.build.command import LEAN, LEAST_MEMORY, Plan
 from goreload_tasks.build.toolchain import available_memory
 from goreload_tasks.errors import GoreloadError
@@ -43,6 +43,8 @@ class Chores:
         self._quiet = quiet
         self._still = still
         self._learned_from: tuple[int, Plan] | None = None  # the build after which the program was learned
+        self._lagging = 0  # the newest build of which some lines were not those of its sources
+        self._kept = ""  # what the binary is made of that is kept for the next start
 
     async def __call__(self) -> bool:
         """Do what is left to do. What cannot be done now is tried at the next rest.
@@ -56,7 +58,7 @@ class Chores:
             shutil.rmtree(self._place, ignore_errors=True)
 
     async def _each(self) -> bool:
-        for chore in (self._verify, self._warm, self._prime, self._advise):
+        for chore in (self._verify, self._warm, self._prime, self._keep, self._advise):
             async with self._turn:
                 if not self._work.whole:  # somebody removed our folder: the next build makes it anew
                     return False
@@ -72,8 +74,10 @@ class Chores:
         return os.path.join(self._work.scratch, "rest")
 
     async def _verify(self) -> bool:
-        """Prove by `go build` that what was built directly is right. True: it is not."""
+        """Prove by `go build` that what was made without it is right. True: it is not."""
         work, direct, newest = self._work, self._work.direct(), self._work.newest
+        if work.unchanged:
+            return await self._verify_unchanged()
         if direct is None or newest is None or newest.built is None:
             return False
         verified = await direct.verify(work.binary(work.made))
@@ -81,9 +85,24 @@ class Chores:
             return False
         work.newest = None
         self._learned_from = work.made, work.plan
+        self._lagging = work.made if verified.outcome == "expected" else 0
         work.learned.learn(outcome=verified.outcome)
         self._report.verified(verified.outcome, verified.bundle)
         return verified.outcome == "different"
+
+    async def _verify_unchanged(self) -> bool:
+        """Does `go build` make what was taken over from an earlier run? True: it does not."""
+        work = self._work
+        plan, real = dataclasses.replace(work.plan, nice=LOWEST), os.path.join(self._place, "real")
+        result = await Job(plan.build(real), plan.cwd, {**work.env, **tidy(self._place)}).run()
+        if result.code or not self._still():
+            return False
+        work.unchanged = False
+        self._kept = work.about
+        equal = await asyncio.to_thread(same_file, real, work.binary(work.made))
+        if not equal:
+            self._report.warn("unchanged", "the binary of the last run is not what `go build` makes: it is built again")
+        return not equal
 
     async def _warm(self) -> bool:
         """Compile everything without DWARF once; from then on builds link what has none."""
@@ -114,6 +133,20 @@ class Chores:
         if direct.reason != before:
             said = f"builds ask the go command: {direct.reason}" if direct.reason else "builds are direct from here on"
             self._report.detail("direct", said)
+        return False
+
+    async def _keep(self) -> bool:
+        """Keep the binary, so that a start before which nothing changes need not build: see `kept.Last`.
+
+        Only where it is known what it is made of, and by which go, as it must be for direct building.
+        """
+        work, direct, about = self._work, self._work.direct(), self._work.about
+        unproved = work.unchanged or (work.newest is not None and work.newest.built is not None)
+        if direct is None or direct.reason or unproved or self._lagging == work.made:
+            return False
+        if about and about != self._kept and self._still():
+            await asyncio.to_thread(work.keep)
+            self._kept = about
         return False
 
     async def _advise(self) -> bool:

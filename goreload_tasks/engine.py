@@ -130,8 +130,9 @@ class Engine:
                     service.begin(
                         self._teller(service), self._start, relist, lambda: self._git_works(self._nothing_new())
                     )
+                await asyncio.sleep(0)  # the builds are spawned before watches are set and anything more is loaded
                 self._watch()
-                for service in self._services:  # the build is spawned before this loads anything
+                for service in self._services:
                     self._start(service.open(self._catch_up))
                 self._start(self._mind_the_clock())
                 while not all(service.state.finished for service in self._services):

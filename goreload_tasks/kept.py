@@ -1,14 +1,15 @@
-"""What one run writes down for the next: what was asked of the go command, and what was found out at rest."""
+"""What one run keeps for the next: what was asked of the go command, what was found out at rest, the binary."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from goreload_tasks.store import FRESH, discard, private
+from goreload_tasks.store import FRESH, discard, entered, private
 
 
 class Learned:
@@ -46,6 +47,54 @@ class Learned:
         said = {"lean": self.lean, "offered": sorted(self.offered)}
         counts = {"verified": self.verified, "lagging": self.lagging, "different": self.different}
         keep(self._path, {"key": self._key, **said, **counts})
+
+
+class Last:
+    """A binary that is kept for the next start, under a name for all that it was made of.
+
+    Args:
+        path: where it is kept; what it was made of is written beside it.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._note = f"{path}.json"
+
+    def keep(self, binary: str, about: str) -> None:
+        """Keep a binary that is never written again: another name for the same file.
+
+        Raises:
+            OSError: that cannot be, on this file system say. Then none is kept.
+        """
+        discard(self._note)  # first: it must never speak of another
+        discard(self._path)
+        _link(binary, self._path)
+        with open(self._path, "rb", opener=private) as file:
+            os.fsync(file.fileno())  # the note must not outlive it where the machine loses power
+            keep(self._note, {"about": about, "file": _file(os.fstat(file.fileno()))})
+
+    def take(self, about: str, out: str) -> bool:
+        """Put it where a build would, if it was made of just this. Not the one that a repository brings as a link."""
+        said = recall(self._note)
+        try:
+            with entered(os.path.dirname(self._path)) as at:
+                status = os.stat(os.path.basename(self._path), dir_fd=at, follow_symlinks=False)
+            if said.get("about") != about or not stat.S_ISREG(status.st_mode) or said.get("file") != _file(status):
+                return False
+            _link(self._path, out)
+        except OSError:
+            return False
+        return True
+
+
+def _link(path: str, to: str) -> None:
+    """Give a file of ours another name in a folder of ours."""
+    with entered(os.path.dirname(path)) as one, entered(os.path.dirname(to)) as other:
+        os.link(os.path.basename(path), os.path.basename(to), src_dir_fd=one, dst_dir_fd=other, follow_symlinks=False)
+
+
+def _file(status: os.stat_result) -> list[int]:
+    return [status.st_ino, status.st_size, status.st_mtime_ns]
 
 
 def _count(said: Mapping[str, Any], name: str) -> int:

@@ -7,16 +7,15 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from goreload_tasks.build.builder import Job, Result, same_file
+from goreload_tasks.build.builder import Result, difference
 from goreload_tasks.build.diagnostics import HINDRANCES
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.report import Report
 from goreload_tasks.store import TakenError
-from goreload_tasks.work import Work
+from goreload_tasks.work import Build, Work
 
 if TYPE_CHECKING:
     from goreload_tasks import cycle
-    from goreload_tasks.build.direct import DirectJob
 
 ROOM = 1024 * 1024
 """Bytes more on a full disk after which a build is tried again."""
@@ -31,8 +30,9 @@ class Making:
     def __init__(self, work: Work, report: Report) -> None:
         self._work = work
         self._report = report
-        self._job: Job | DirectJob | None = None
+        self._job: Build | None = None
         self._remarks: dict[int, str] = {}
+        self._differed = 0  # where the newest two binaries did: the next edit is often beside the last
 
     async def run(self, generation: int, unwanted: Callable[[], bool]) -> Result:
         """Build; once more where that failed for a reason that is not the sources.
@@ -102,8 +102,13 @@ class Making:
         binary = self._work.binary(generation)
         if binary is None or running is None:
             return str(generation)
-        known = filter(None, (self._work.binary(running.generation), self._work.twin(running.generation)))
-        return running.digest if any(same_file(binary, path) for path in known) else str(generation)
+        for path in (self._work.binary(running.generation), self._work.twin(running.generation)):
+            if path and os.path.exists(path):
+                found = difference(binary, path, self._differed)
+                if found is None:
+                    return running.digest
+                self._differed = found
+        return str(generation)
 
     def remark(self, generation: int) -> str:
         """What the person must know of a binary."""

@@ -46,7 +46,7 @@ class Report:
         self._keep = keep
         self._timed = timed
         self._files: dict[str, None] = {}
-        self._built: float | None = None
+        self._built = ""
         self._remark = ""
         self._moments: dict[str, float] = {}  # of the newest save's path; see `timings.PARTS`
         self._listed: float | None = None
@@ -72,16 +72,12 @@ class Report:
         """The inputs were listed beside the build, in so many seconds."""
         self._listed = seconds
 
-    def built(self, seconds: float, remark: str, detail: str) -> None:
-        """The next reload had a build that took so long.
-
-        Args:
-            remark: what the person must know of the binary. detail: how it was made.
-        """
-        self._built = seconds
-        self._remark = remark
-        if detail:
-            self.detail("how", detail)
+    def built(self, result: Result) -> None:
+        """The next reload had this build."""
+        self._built = "unchanged" if result.unchanged else f"built {took(result.seconds)}"
+        self._remark = result.remark
+        if result.detail:
+            self.detail("how", result.detail)
 
     def close(self) -> None:
         """Nothing more is to come of the newest reload: write it down, and show its parts if they are wanted."""
@@ -109,11 +105,11 @@ class Report:
         }
         if not coming:
             self.close()
-        self._files, self._built, self._remark = {}, None, ""
+        self._files, self._built, self._remark = {}, "", ""
 
     @property
     def made(self) -> str:
-        return "restarted" if self._built is None else f"built {took(self._built)}"
+        return self._built or "restarted"
 
     @property
     def about_build(self) -> str:

@@ -7,7 +7,6 @@ import os
 import random
 import threading
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Literal, assert_never
 
@@ -16,7 +15,6 @@ from colorama import Fore
 from goreload_tasks import cycle
 from goreload_tasks.app import panic, readiness
 from goreload_tasks.build.builder import Job, Result
-from goreload_tasks.build.diagnostics import Problem
 from goreload_tasks.console import Console, took
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.gateway.front import Front
@@ -25,12 +23,16 @@ from goreload_tasks.inputs.tree import Tree
 from goreload_tasks.launch import Launch
 from goreload_tasks.making import Making
 from goreload_tasks.report import Report, exit_name
+from goreload_tasks.rules import Rules
 from goreload_tasks.settings.schema import Rule
 from goreload_tasks.work import App, Work
-from goreload_tasks.writers import Flight, Writers
+from goreload_tasks.writers import Writers
 
 PROGRESS_AFTER = 1.0
 """Seconds of a build after which the person sees that it goes on."""
+
+BREATH = 0.05
+"""Seconds after a reload for the answers that people wait for, before anything else is done."""
 
 LIST_BEAT = 2.0
 """Seconds after which a listing that could not be asked for is asked for again."""
@@ -41,6 +43,7 @@ class Service:
 
     Args:
         report: tells the person of this service.
+        begun: since when a first build may have read the inputs, in ns of the wall clock, and whether they are known.
         command: makes the job of a rule.
         chores: what is done at rest; cancelled by a save, and called again at the next rest. True: build again.
         check: what was taken for granted at the start, asked once the app is up; what it raises ends the session.
@@ -57,6 +60,7 @@ class Service:
         command: Callable[[Rule], Job],
         console: Console,
         report: Report,
+        begun: tuple[int, bool] | None = None,
         chores: Callable[[], Coroutine[Any, Any, bool]] | None = None,
         check: Callable[[], Coroutine[Any, Any, None]] | None = None,
         front: Front | None = None,
@@ -67,7 +71,6 @@ class Service:
         self._work = work
         self._policy = policy
         self._app = app
-        self._command = command
         self._chores = chores
         self._resting: asyncio.Task[None] | None = None
         self._check = check
@@ -79,19 +82,26 @@ class Service:
         self._launches: dict[int, Launch] = {}
         self._ended: Crashed = Crashed("")
         self._timer: asyncio.TimerHandle | None = None
-        self._listed = False
-        self._listing = False
-        self._rules: dict[Rule, Flight] = {}
-        self._refused: dict[Rule, tuple[Result, tuple[str, ...]]] = {}
-        self._runs: Counter[Rule] = Counter()
+        since, known = begun or (time.time_ns(), False)
+        self._listed = self._listing = not known
         self._writers = Writers(report, self._stands_still)
+        self._rules = Rules(
+            command,
+            tree,
+            self._writers,
+            report,
+            start=self._beside,
+            look=self._look_again,
+            then=self._after_rule,
+            show=self._show,
+        )
         self._elsewhere: int | None = None
         self._opened = False
         self._waits_for = ""
         self._mended = False  # since the newest build began
         self._unlisted = False  # the newest listing could not be asked for
         self._missed = False  # the newest launch could not start
-        self._window = (time.time_ns(), 0)
+        self._window = (since, 0)
 
     def begin(
         self,
@@ -110,7 +120,6 @@ class Service:
         """
         self._tell, self._start, self._relist, self._git_works = tell, start, relist, git_works
         self.handle(cycle.Tick())
-        self._listed = self._listing = not self.tree.recall(self._window[0])
         if self._listed:  # until then nobody watches all that may matter
             relist()
 
@@ -194,11 +203,8 @@ class Service:
     def _gate(self) -> State:
         if self._waits_for:
             return Held(self._waits_for)
-        if self._refused:
-            rule, (result, _) = next(iter(self._refused.items()))
-            return Failed((Problem("", 0, 0, result.text.strip() or exit_name(result.code)),), rule.name)
-        if self._rules:
-            return Held(next(iter(self._rules)).name)
+        if ruled := self._rules.state:
+            return ruled
         if self._listing:
             return Held("the list of its inputs")
         state = self.state
@@ -233,7 +239,7 @@ class Service:
         finding = self.tree.look(self._window, paths)
         for rule, files in finding.rules.items():
             if called := self._without_loops(files):
-                self._begin_rule(rule, called)
+                self._rules.begin(rule, called)
         if finding.verdict == "refresh":
             self._report.refresh(finding.files, self._front is not None and not self._front.whole)
             if self._front:
@@ -272,43 +278,20 @@ class Service:
         self._tell(cycle.Changed("rebuild"))
         self._tell(cycle.Changed("restart"))
 
-    def _begin_rule(self, rule: Rule, files: tuple[str, ...]) -> None:
-        """Run a rule's command; one that is under way is cancelled, since it may have read what was there before."""
-        under_way = self._rules.get(rule)
-        if under_way:
-            count = [self._writers.counts(rule.name, file, under_way.write(self.tree.path(file))) for file in files]
-            if not any(count):
-                return
-            under_way.job.cancel()
-        self._runs[rule] += 1
-        self._rules[rule] = flight = Flight(self._command(rule), self._runs[rule], time.time_ns())
-        self._start(self._run_rule(rule, flight, files, under_way))
-        self._show()
+    def _after_rule(self, rule: Rule, files: tuple[str, ...]) -> None:
+        """The command of a rule has run: do what the rule says follows."""
+        if rule.then == "refresh" and self._front:
+            self._front.refresh(files)
+        elif rule.then in ("rebuild", "restart"):
+            self._report.about(files)
+            self.handle(cycle.Changed("rebuild" if rule.then == "rebuild" else "restart"))
 
-    async def _run_rule(self, rule: Rule, flight: Flight, files: tuple[str, ...], before: Flight | None) -> None:
-        if before:  # one at a time: what is cancelled may take a moment to end
-            await before.job.gone.wait()
-            flight.began_ns = time.time_ns()
-        try:
-            result = await flight.job.run()
-        except GoreloadError as error:  # it was there at the start
-            result = Result(1, str(error), 0.0)
-        if result.cancelled:
-            return
-        self._report.rule(rule.name, files, result)
-        if self.look():  # what it wrote is news; while it counts as under way, to itself it is an echo
+    def _beside(self, run: Coroutine[Any, Any, None]) -> None:
+        self._start(run)
+
+    def _look_again(self) -> None:
+        if self.look():
             self._relist()
-        if self._rules.get(rule) is flight:
-            del self._rules[rule]
-            self._refused.pop(rule, None)
-            if result.code:
-                self._refused[rule] = (result, files)
-            elif rule.then == "refresh" and self._front:
-                self._front.refresh(files)
-            elif rule.then in ("rebuild", "restart"):
-                self._report.about(files)
-                self.handle(cycle.Changed("rebuild" if rule.then == "rebuild" else "restart"))
-        self._show()
 
     def ask(self, what: Literal["restart", "rebuild", "quit"]) -> None:
         """The person wants a restart, a rebuild or the end."""
@@ -319,8 +302,7 @@ class Service:
                 self._start(self._front.close())
         else:
             self._report.about([f"[{what}]"])
-            for rule, (_, files) in list(self._refused.items()):
-                self._begin_rule(rule, files)
+            self._rules.again()
         self.handle(cycle.Asked(what))
 
     def kill(self) -> None:
@@ -328,8 +310,7 @@ class Service:
         self._making.kill()
         for launch in self._launches.values():
             launch.kill()
-        for flight in self._rules.values():
-            flight.job.kill()
+        self._rules.kill()
 
     # Actions.
 
@@ -366,7 +347,8 @@ class Service:
     async def _build(self, generation: int) -> None:
         if self._resting:
             self._resting.cancel()
-        self._window = (time.time_ns(), 0)
+        if generation > 1:  # else it began before we did
+            self._window = (time.time_ns(), 0)
         self._mended = False
         progress = asyncio.create_task(self._progress())
         try:
@@ -384,7 +366,7 @@ class Service:
             if self._work.hindered(result) == "full":
                 self._start(self._until_room(generation))
         else:
-            self._report.built(result.seconds, result.remark, result.detail)
+            self._report.built(result)
             self._tell(cycle.Built(generation, self._making.identify(generation, self.state.app)))
 
     def _cancelled(self) -> bool:
@@ -492,11 +474,13 @@ class Service:
 
     async def _after(self) -> None:
         """After each reload look everywhere: a hint that was lost is found here at the latest."""
-        self._work.forget({app.generation for app in (self.state.app, self.state.leaving) if app})
+        await asyncio.sleep(BREATH)
+        running = {app.generation for app in (self.state.app, self.state.leaving) if app}
+        await asyncio.to_thread(self._work.forget, running)
         if self.look() or not self._listed:  # what was recalled for the start is asked for again beside the running app
             self._listed = True
             self._relist()
-        if self._chores and (self._resting is None or self._resting.done()):
+        if self._chores and not self.state.build and (self._resting is None or self._resting.done()):
             self._resting = self._start(self._rest(self._chores))
 
     async def _rest(self, chores: Callable[[], Coroutine[Any, Any, bool]]) -> None:

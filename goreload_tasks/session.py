@@ -1,4 +1,7 @@
-"""What `dev` and `watch` set up before the engine runs, and take down after it."""
+"""What `dev` and `watch` set up before the engine runs, and take down after it.
+
+The first build begins as soon as it is known how to build; what only the engine needs is loaded beside it.
+"""
 
 from __future__ import annotations
 
@@ -9,32 +12,29 @@ import os
 import shlex
 import shutil
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from goreload_tasks import cycle
 from goreload_tasks.app.process import capture
 from goreload_tasks.build.builder import Job
-from goreload_tasks.chores import Chores
 from goreload_tasks.console import Console, dry_line
-from goreload_tasks.engine import Engine
 from goreload_tasks.errors import GoreloadError
-from goreload_tasks.gateway.front import Front
 from goreload_tasks.gateway.sockets import bind
 from goreload_tasks.inputs import memory
 from goreload_tasks.inputs.snapshot import Entry
 from goreload_tasks.inputs.tree import Tree
-from goreload_tasks.insight import history
 from goreload_tasks.kept import Learned
 from goreload_tasks.project import Project, drive
-from goreload_tasks.report import Report
-from goreload_tasks.service import Service
 from goreload_tasks.settings import Service as Settled
 from goreload_tasks.settings.merge import wrong
 from goreload_tasks.settings.schema import Rule, Tristate
 from goreload_tasks.store import discard
 from goreload_tasks.work import App, Command, GoWork, tidy
+
+if TYPE_CHECKING:
+    from goreload_tasks.service import Service
 
 SHELL_SIGNS = frozenset("|&;<>()$`")
 
@@ -70,6 +70,11 @@ def watch(project: Project, task: str, run: str, *, as_json: bool, dry: bool) ->
         return 0
     if task:
         _check_task(task, argv, project.root)
+    from goreload_tasks import cycle
+    from goreload_tasks.engine import Engine
+    from goreload_tasks.report import Report
+    from goreload_tasks.service import Service
+
     settled = project.services[0]
     work = Command(tuple(argv), project.root, dict(os.environ), lambda block: console.output("", block))
     tree = Tree(project.root, settled.settings, capture)
@@ -89,7 +94,7 @@ def _run(project: Project, rest: Sequence[str], *, as_json: bool, dry: bool, app
         _check_ports(project)
 
     async def session() -> int:
-        with contextlib.ExitStack() as stack:
+        async with contextlib.AsyncExitStack() as stack:
             shared = _Shared(_turns(project), asyncio.Semaphore(1), {} if len(project.services) > 1 else None)
             made = [
                 await _service(project, one, rest, console, stack, shared, app=app, dry=dry, timed=timed)
@@ -98,6 +103,8 @@ def _run(project: Project, rest: Sequence[str], *, as_json: bool, dry: bool, app
             services = [service for service in made if service]
             if dry:
                 return 0
+            from goreload_tasks.engine import Engine
+
             asked = {one.settings.watch.poll for one in project.services}
             poll: Tristate = "on" if "on" in asked else "auto" if "auto" in asked else "off"
             return await Engine(services, console, poll).run()
@@ -128,7 +135,7 @@ async def _service(
     settled: Settled,
     rest: Sequence[str],
     console: Console,
-    stack: contextlib.ExitStack,
+    stack: contextlib.AsyncExitStack,
     shared: _Shared,
     *,
     app: bool,
@@ -163,21 +170,34 @@ async def _service(
     learned = Learned(store.learned, memory.key(plan))
     scratch = stack.enter_context(store.scratch())
     stack.callback(discard, store.direct)  # the next run would not trust it
-    work = GoWork(plan, target, store, scratch, lambda: tree.headers, learned, settings.build.direct, shared.turn)
+    mode = _mode(settled)
+    sockets = [] if mode == "direct" or not app else bind(settings, settings.serve.bind)
+    for one in sockets:
+        stack.callback(one.close)
+
+    since = time.time_ns()
+    recalled = tree.recall(since)
+    known = (lambda: tree.headers, lambda: tree.fingerprint)
+    work = GoWork(plan, target, store, scratch, *known, learned, settings.build.direct, shared.turn)
+    stack.push_async_callback(work.close)
+    await work.begin()
+
+    from goreload_tasks import cycle
+    from goreload_tasks.chores import Chores
+    from goreload_tasks.gateway.front import Front
+    from goreload_tasks.insight import history
+    from goreload_tasks.report import Report
+    from goreload_tasks.service import Service
+
     policy = cycle.Policy(settings.reload, settings.crash, app, settings.serve.overlap)
     check = functools.partial(project.confirm, settled, target) if target.recalled else None
     report = Report(console, settled.name, functools.partial(history.add, store.history), timed)
     chores = Chores(work, report, shared.idle, settings.build.verify_after, tree.still)
-    if not app:
-        return Service(settled.name, work, tree, policy, None, commands, console, report, chores, check)
-    mode = _mode(settled)
-    sockets = [] if mode == "direct" else bind(settings, settings.serve.bind)
-    for one in sockets:
-        stack.callback(one.close)
     front = Front(settings, project.root, sockets, whole=mode == "socket") if sockets else None
     variables = functools.partial(project.app_env, settled)
-    hands = App(project.root, tuple(argv), settings, variables, mode == "proxy", mode == "socket")
-    return Service(settled.name, work, tree, policy, hands, commands, console, report, chores, check, front)
+    hands = App(project.root, tuple(argv), settings, variables, mode == "proxy", mode == "socket") if app else None
+    begun = (since, recalled)
+    return Service(settled.name, work, tree, policy, hands, commands, console, report, begun, chores, check, front)
 
 
 def _check_ports(project: Project) -> None:

@@ -6,6 +6,7 @@
 .goreload/SERVICE/out/ENV/NAME  what `build` makes
 .goreload/SERVICE/tmp/PID-BEGAN GOTMPDIR of one process
 .goreload/SERVICE/direct        archives of direct builds, for one run
+.goreload/SERVICE/last          the binary of the last run, for a start before which nothing changed; see `kept.Last`
 
 All of it is for its owner alone, whatever the umask: a binary may hold what its sources hold. A repository can bring
 any of these names as a link: what is behind it is not ours, and nothing is made or removed there.
@@ -27,7 +28,19 @@ from goreload_tasks.errors import GoreloadError
 
 NAME = ".goreload"
 MARK = "# Made by goreload-tasks; `clean` removes what is in this folder.\n*\n"
-PARTS = ("bin", "out", "tmp", "lock", "listing.json", "target.json", "learned.json", "history.jsonl", "direct")
+PARTS = (
+    "bin",
+    "out",
+    "tmp",
+    "lock",
+    "listing.json",
+    "target.json",
+    "learned.json",
+    "history.jsonl",
+    "direct",
+    "last",
+    "last.json",
+)
 """All that this tool makes for a service."""
 
 FRESH = ".new"
@@ -161,6 +174,11 @@ class Store:
     def direct(self) -> str:
         """What direct builds keep between them."""
         return os.path.join(self.folder, "direct")
+
+    @property
+    def last(self) -> str:
+        """Where a binary is kept for the next start."""
+        return os.path.join(self.folder, "last")
 
     @property
     def history(self) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
 import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -15,13 +17,55 @@ from goreload_tasks.build.command import LEAN, Plan
 from goreload_tasks.build.diagnostics import hindrance
 from goreload_tasks.build.toolchain import Target
 from goreload_tasks.errors import GoreloadError
+from goreload_tasks.inputs import memory
 from goreload_tasks.inputs.headers import overlay
-from goreload_tasks.kept import Learned
+from goreload_tasks.kept import Last, Learned
 from goreload_tasks.settings import Settings
 from goreload_tasks.store import Store
 
 if TYPE_CHECKING:
     from goreload_tasks.build.direct import Direct, DirectJob
+
+
+class Build(Protocol):
+    """A build that can be ended."""
+
+    async def run(self) -> Result: ...
+
+    def cancel(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+class Unchanged:
+    """The build of what an earlier run has built: there is nothing to do."""
+
+    async def run(self) -> Result:
+        detail = "nothing has changed since it was built"
+        return Result(0, "", 0.0, began=time.monotonic(), detail=detail, unchanged=True)
+
+    def cancel(self) -> None:
+        """It has ended."""
+
+    def kill(self) -> None:
+        """It has ended."""
+
+
+class Begun:
+    """A build that runs already."""
+
+    def __init__(self, build: Build) -> None:
+        self._build = build
+        self._running = asyncio.ensure_future(build.run())
+
+    async def run(self) -> Result:
+        return await self._running
+
+    def cancel(self) -> None:
+        self._build.cancel()
+
+    def kill(self) -> None:
+        self._build.kill()
 
 
 class Work(Protocol):
@@ -41,7 +85,7 @@ class Work(Protocol):
         """
         ...
 
-    def job(self, generation: int) -> Job | DirectJob: ...
+    def job(self, generation: int) -> Build: ...
 
     def binary(self, generation: int) -> str | None: ...
 
@@ -80,6 +124,7 @@ class GoWork:
     Args:
         scratch: GOTMPDIR.
         headers: those that the go command does not watch.
+        fingerprint: of all that a build reads; empty: it is not known.
         learned: what is known of building this service.
         direct: as `build.direct` says.
         turn: what a build waits for.
@@ -92,6 +137,7 @@ class GoWork:
         store: Store,
         scratch: str,
         headers: Callable[[], Mapping[str, frozenset[str]]],
+        fingerprint: Callable[[], str],
         learned: Learned,
         direct: Literal["auto", "exact", "off"] = "off",
         turn: contextlib.AbstractAsyncContextManager[None] | None = None,
@@ -104,8 +150,13 @@ class GoWork:
         """The generation of the newest build."""
         self.newest: DirectJob | None = None
         """That build, if it was to be direct, until it is proved."""
+        self.unchanged = False
+        """That build was an earlier run's, and is not proved."""
+        self._last = Last(store.last)
+        self._begun: Begun | None = None
         self._plan = plan
         self._headers = headers
+        self._fingerprint = fingerprint
         self._mode = direct
         self._turn = turn
         self._direct: tuple[Plan, Direct] | None = None
@@ -147,14 +198,55 @@ class GoWork:
             raise GoreloadError(f"no Go file is left in {self.target.folder}: nothing is built until one is back")
         self.store.renew()
 
-    def job(self, generation: int) -> Job | DirectJob:
+    @property
+    def about(self) -> str:
+        """A name for all that a binary is made of now; empty: not all of that is known."""
+        fingerprint = self._fingerprint()
+        return f"{memory.key(self.plan)} {fingerprint}" if fingerprint else ""
+
+    def keep(self) -> None:
+        """Keep the newest binary for the next start.
+
+        Raises:
+            OSError: it cannot be kept.
+        """
+        twin = self.twin(self.made)
+        self._last.keep(twin if os.path.exists(twin) else self.binary(self.made), self.about)
+
+    async def begin(self) -> None:
+        """Start the first build; `job` then hands it over. Where it cannot be started, `job` says why."""
+        with contextlib.suppress(OSError, GoreloadError):
+            self._begun = Begun(self.job(1))
+            await asyncio.sleep(0)  # until it is spawned
+
+    async def close(self) -> None:
+        """End a first build that nobody asked for."""
+        if begun := self._begun:
+            begun.kill()
+            await asyncio.gather(begun.run(), return_exceptions=True)
+
+    def job(self, generation: int) -> Build:
+        begun, self._begun = self._begun, None
+        if begun:
+            return begun
+        first, self.made, self.newest = not self.made, generation, None
+        self.unchanged = first and self._take(generation)
+        return Unchanged() if self.unchanged else self._job(generation)
+
+    def _take(self, generation: int) -> bool:
+        """Need the first build not be, since the last run has left just this one?"""
+        if self._mode == "off" or not self._plan.fast or not (about := self.about):
+            return False
+        self.store.prepare(os.path.dirname(self.binary(generation)))
+        return self._last.take(about, self.binary(generation))
+
+    def _job(self, generation: int) -> Job | DirectJob:
         overlaid, out = self._overlay(), self.binary(generation)
         argv = self.plan.build(out, *([f"-overlay={overlaid}"] if overlaid else []))
         known = self._direct and self._direct[0] == self.plan
         why = "an overlay" if overlaid else self._direct[1].reason if self._direct and known else "not known yet"
         said = f"go build: {why}" if why and self._mode != "off" and self._plan.fast else ""
         job = Job(argv, self._plan.cwd, self.env, turn=self._turn, detail=said)
-        self.made, self.newest = generation, None
         if self._direct is None or why:
             return job
         self.newest = self._direct[1].job(out, job)

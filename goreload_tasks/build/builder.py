@@ -26,7 +26,8 @@ PATIENCE = 2.0
 class Result:
     """How a command ended: exit code, what it printed, seconds it took, and the monotonic time at which it ran.
 
-    remark: what the person must know of the binary. detail: how it was made, for who asks.
+    remark: what the person must know of the binary. detail: how it was made, for who asks. unchanged: it was made
+    before, of the same sources.
     """
 
     code: int
@@ -36,6 +37,7 @@ class Result:
     began: float = 0.0
     remark: str = ""
     detail: str = ""
+    unchanged: bool = False
 
     @property
     def problems(self) -> tuple[Problem, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import tempfile
@@ -90,6 +91,7 @@ class Tree:
         self._doubtful: frozenset[str] = frozenset()  # sources that a listing says of whether the build reads them
         self._entered: tuple[str, ...] = ()  # those of which it said so
         self._mended: tuple[str, ...] = ()  # those of which it did not, and finds no mistake in
+        self._sure = False  # all that the build reads is known
         self._sums: dict[str, frozenset[tuple[str, ...]]] = {}  # what go.work.sum said
         self._places = Places(root, self.inputs, self._rules, self._ignore, {})
 
@@ -105,6 +107,17 @@ class Tree:
         """Has no input been written since the last look, and none come or gone?"""
         news = self._snapshot.news(self.folders)
         return self._snapshot.still(self.inputs.files) and not any(map(self._places.may_come, news))
+
+    @property
+    def fingerprint(self) -> str:
+        """A name for all that the build reads, as it was at the last look; empty: not all of that is known."""
+        if not self._sure:
+            return ""
+        hashed = hashlib.blake2b(digest_size=16)
+        for path in sorted(self.inputs.build):
+            entry = self._snapshot.entries.get(path, ABSENT)
+            hashed.update(os.fsencode(path) + b"\0" + entry.digest + bytes([entry.stamp is not None]))
+        return hashed.hexdigest()
 
     def look(self, window: Window, paths: Sequence[str] = ()) -> Finding:
         """Compare the inputs with what they were.
@@ -247,7 +260,7 @@ class Tree:
         self._settle({})
         plan = self._plan
         named = {os.path.join(plan.cwd, value(plan.flags, name)) for name in ("modfile", "overlay")} if plan else set()
-        return not any(
+        self._sure = not any(
             _differs(path, entry, before.get(path, ABSENT), named) for path, entry in entries.items()
         ) and not any(
             path not in entries
@@ -258,6 +271,7 @@ class Tree:
             for name in self._snapshot.names(folder)
             for path in (os.path.join(folder, name),)
         )
+        return self._sure
 
     def _settle(self, linked: Mapping[str, tuple[str, ...]]) -> None:
         self._places = Places(self._root, self.inputs, self._rules, self._ignore, linked)
@@ -313,6 +327,7 @@ class Tree:
         # Who was an input and comes back is new then: what is built from then on has read it.
         self._snapshot.forget(self.inputs.files - inputs.files)
         self.listing, self.headers, self._readers = listing, headers, readers
+        self._sure = listing.clean and not taken and not strange
         self.inputs = inputs
         self._settle(linked)
         appeared = self._snapshot.adopt(entries, since())

@@ -1,8 +1,9 @@
 """Question 6. What a start costs over the bare build and start, and what is held at rest.
 
 Starts: a program with Gin and 20 packages beside 50,000 files that git ignores, the build cache warm, in turns with the
-bare loop's, with the same flags. At rest everybody waits through the same quiet minute; an app is not counted with
-its tool. Wake-ups are the voluntary context switches of all threads: each is a sleep that ended.
+bare loop's, with the same flags: as it was when the last run rested, and after an edit. At rest everybody waits through
+the same quiet minute; an app is not counted with its tool. Wake-ups are the voluntary context switches of all threads:
+each is a sleep that ended.
 """
 
 from __future__ import annotations
@@ -16,8 +17,12 @@ from tests.bench.lab import CannotMeasureError, Data, Lab, Table, in_turn, shown
 from tests.bench.plots import Canvas
 from tests.bench.tools import PEERS, Running, Tool, bare, ours, peers
 from tests.bench.turns import Player, caught, settle
+from tests.hammer import Saves
 
 MODES = ("proxy", "socket", "direct")
+
+KINDS = ("after an edit", "as it was")
+"""What a start finds: sources that nobody has built yet, or those of the last run."""
 
 
 def measure(lab: Lab) -> Data:
@@ -36,20 +41,26 @@ def _starts(lab: Lab) -> Data:
         build = caught(player)
     players: dict[str, Tool] = {"bare": bare("bare, our flags", build.flags, build.env)}
     players |= {mode: ours(f"ours, {mode}", mode) for mode in lab.pick(MODES[:1], MODES)}
-    found: dict[str, list[float]] = {name: [] for name in players}
+    kinds = lab.pick(KINDS[:1], KINDS)
+    found: Data = {kind: {name: [] for name in players} for kind in kinds}
+    with contextlib.closing(Saves(place / "saves", 1000)) as saves:
 
-    def start(name: str) -> float:
-        app.binary.unlink(missing_ok=True)  # or the bare build might find that there is nothing to link
-        with Running(players[name], app) as running:
-            took = running.up()
-            processes.quiet(running.mark, deadline=lab.pick(1, 30))
-        return took
+        def start(name: str, kind: str) -> float:
+            app.binary.unlink(missing_ok=True)  # or the bare build might find that there is nothing to link
+            if kind == "after an edit":
+                app.save(saves, "main")
+            with Running(players[name], app) as running:
+                took = running.up()
+                # Longer than `build.verify_after`, so that what is done at rest is done, too.
+                processes.quiet(running.mark, lab.pick(0.3, 3.0), lab.pick(1, 30))
+            return took
 
-    for name in players:
-        start(name)
-    for number in lab.rounds(11, 1, 8):
-        for name in in_turn(list(players), number):
-            found[name].append(start(name))
+        for name in players:
+            start(name, kinds[0])
+        for number in lab.rounds(9, 1, 8):
+            for name in in_turn(list(players), number):
+                for kind in kinds:
+                    found[kind][name].append(start(name, kind))
     return found
 
 
@@ -97,18 +108,18 @@ def _rest(lab: Lab) -> Data:
 
 
 def tables(data: Data) -> list[Table]:
-    starts = data["starts"]
     rows = []
-    for name, took in starts.items():
-        pairs = list(zip(took, starts["bare"], strict=True))
-        rows.append(
-            [
-                "bare, our flags" if name == "bare" else f"ours, {name}",
-                shown([one / other for one, other in pairs], 2),
-                shown([one - other for one, other in pairs], 2),
-                shown(took, 2),
-            ]
-        )
+    for kind, starts in data["starts"].items():
+        for name, took in starts.items():
+            pairs = list(zip(took, starts["bare"], strict=True))
+            rows.append(
+                [
+                    f"{_called(name)}, {kind}",
+                    shown([one / other for one, other in pairs], 2),
+                    shown([one - other for one, other in pairs], 2),
+                    shown(took, 2),
+                ]
+            )
     made = [Table("Start to first answer, caches warm", ["", "to bare", "s over bare", "s"], rows)]
     rows = [
         [
@@ -128,10 +139,15 @@ def tables(data: Data) -> list[Table]:
     return [*made, Table("At rest", head, rows, notes)]
 
 
+def _called(name: str) -> str:
+    return "bare, our flags" if name == "bare" else f"ours, {name}"
+
+
 def draw(data: Data, canvas: Canvas) -> None:
-    starts = data["starts"]
-    bars = {"bare, our flags" if name == "bare" else f"ours, {name}": took for name, took in starts.items()}
-    canvas.bars("rest-start", "Start to first answer, caches warm", {"s": bars})
+    starts = {
+        f"{kind}, s": {_called(name): took for name, took in starts.items()} for kind, starts in data["starts"].items()
+    }
+    canvas.bars("rest-start", "Start to first answer, caches warm", starts)
     panels = {
         "memory, MB": {row["tool"]: [row["rss_mb"]] for row in data["rest"]},
         "CPU, % of a core": {row["tool"]: [row["cpu_percent"]] for row in data["rest"]},

@@ -155,7 +155,8 @@ def absent() -> dict[str, str]:
 
 def ours(name: str, mode: str = "proxy", **env: str) -> Tool:
     """goreload-tasks. env: more of its settings."""
-    told = {"GORELOAD_WATCH_INCLUDE": "pages/**", "GORELOAD_SERVE_MODE": mode, **env}
+    # A person's Python keeps what it has compiled of us.
+    told = {"GORELOAD_WATCH_INCLUDE": "pages/**", "GORELOAD_SERVE_MODE": mode, "PYTHONDONTWRITEBYTECODE": "", **env}
     return Tool(name, lambda _: [sys.executable, "-m", "invoke", "dev"], env=told, port="GORELOAD_SERVE_PORT")
 
 

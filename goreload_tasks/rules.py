@@ -1,0 +1,104 @@
+"""The commands of one service's rules: one at a time each, never begun by their own output, and what they hold up."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from goreload_tasks.build.builder import Job, Result
+from goreload_tasks.build.diagnostics import Problem
+from goreload_tasks.errors import GoreloadError
+from goreload_tasks.gateway.gate import Failed, Held, State
+from goreload_tasks.inputs.tree import Tree
+from goreload_tasks.report import Report, exit_name
+from goreload_tasks.settings.schema import Rule
+from goreload_tasks.writers import Flight, Writers
+
+
+class Rules:
+    """The commands that are under way, and those that ended badly.
+
+    Args:
+        command: makes the job of a rule.
+        start: runs a coroutine beside the loop.
+        look: finds what a command wrote.
+        then: a command ended well; with the files that called for it.
+        show: what `state` says is another.
+    """
+
+    def __init__(
+        self,
+        command: Callable[[Rule], Job],
+        tree: Tree,
+        writers: Writers,
+        report: Report,
+        start: Callable[[Coroutine[Any, Any, None]], object],
+        look: Callable[[], None],
+        then: Callable[[Rule, tuple[str, ...]], None],
+        show: Callable[[], None],
+    ) -> None:
+        self._command = command
+        self._tree = tree
+        self._writers = writers
+        self._report = report
+        self._start = start
+        self._look = look
+        self._then = then
+        self._show = show
+        self._under_way: dict[Rule, Flight] = {}
+        self._refused: dict[Rule, tuple[Result, tuple[str, ...]]] = {}
+        self._runs: Counter[Rule] = Counter()
+
+    @property
+    def state(self) -> State | None:
+        """What whoever is at the gate waits for, or is told; None: nothing of rules."""
+        if self._refused:
+            rule, (result, _) = next(iter(self._refused.items()))
+            return Failed((Problem("", 0, 0, result.text.strip() or exit_name(result.code)),), rule.name)
+        return Held(next(iter(self._under_way)).name) if self._under_way else None
+
+    def begin(self, rule: Rule, files: tuple[str, ...]) -> None:
+        """Run a rule's command; one that is under way is cancelled, since it may have read what was there before."""
+        before = self._under_way.get(rule)
+        if before:
+            count = [self._writers.counts(rule.name, file, before.write(self._tree.path(file))) for file in files]
+            if not any(count):
+                return
+            before.job.cancel()
+        self._runs[rule] += 1
+        self._under_way[rule] = flight = Flight(self._command(rule), self._runs[rule], time.time_ns())
+        self._start(self._run(rule, flight, files, before))
+        self._show()
+
+    def again(self) -> None:
+        """Run once more what ended badly."""
+        for rule, (_, files) in list(self._refused.items()):
+            self.begin(rule, files)
+
+    def kill(self) -> None:
+        """End what is under way, without grace."""
+        for flight in self._under_way.values():
+            flight.job.kill()
+
+    async def _run(self, rule: Rule, flight: Flight, files: tuple[str, ...], before: Flight | None) -> None:
+        if before:  # one at a time: what is cancelled may take a moment to end
+            await before.job.gone.wait()
+            flight.began_ns = time.time_ns()
+        try:
+            result = await flight.job.run()
+        except GoreloadError as error:  # it was there at the start
+            result = Result(1, str(error), 0.0)
+        if result.cancelled:
+            return
+        self._report.rule(rule.name, files, result)
+        self._look()  # what it wrote is news; while it counts as under way, to itself it is an echo
+        if self._under_way.get(rule) is flight:
+            del self._under_way[rule]
+            self._refused.pop(rule, None)
+            if result.code:
+                self._refused[rule] = (result, files)
+            else:
+                self._then(rule, files)
+        self._show()

@@ -1,0 +1,199 @@
+"""What a later start of `dev` takes over from the run before: its binary, if nothing has changed since."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.driver import Builds, Driver, Task, answer, answers, free_port, server, until, write
+
+EMBEDS = """package main
+
+import "embed"
+
+//go:embed static/*
+var files embed.FS
+
+func Answer() string {
+	all, _ := files.ReadDir("static")
+	text, _ := files.ReadFile("static/a.txt")
+	return string(text) + all[len(all)-1].Name()
+}
+"""
+
+
+def start(driver: Driver, project: Path, go: Builds, *words: str, **env: str) -> tuple[str, str, Task]:
+    """How `dev` came to its binary, its url, and itself."""
+    told = {**go.env, "GORELOAD_BUILD_VERIFY_AFTER": "100ms", "GORELOAD_SERVE_PORT": str(free_port()), **env}
+    dev = driver.start(project, "dev", *words, program="goreload", env=told)
+    found = dev.line(r"start -> (.*), up .* -> (http://localhost:\d+)")
+    return found.group(1), found.group(2), dev
+
+
+def last(project: Path) -> Path:
+    """Where a binary is kept."""
+    return next(project.glob(".goreload/*")) / "last"
+
+
+def rested(dev: Task, project: Path) -> None:
+    """Wait until the binary is kept, and end it."""
+    until(lambda: any(project.glob(".goreload/*/last.json")), "the binary is kept")
+    assert dev.stop() == 130
+
+
+@pytest.fixture
+def go(tmp_path: Path) -> Builds:
+    return Builds(tmp_path)
+
+
+def test_a_start_before_which_nothing_changed_builds_nothing_and_is_proved_at_rest(
+    project: Path, driver: Driver, go: Builds
+) -> None:
+    server(project, tasks=False)
+    how, url, dev = start(driver, project, go)
+    assert how.startswith("built ")
+    rested(dev, project)
+    os.utime(project / "answer.go")  # what is in it counts
+    built, idle = len(go.wanted), len(go.idle)
+    how, url, dev = start(driver, project, go)
+    assert how == "unchanged"
+    answers(url, "one")
+    until(lambda: len(go.idle) > idle, "the go command has its say")
+    assert len(go.wanted) == built
+    with (project / "answer.go").open("a") as file:
+        file.write("// the same program\n")
+    dev.line("same binary, kept")
+    write(project, {"answer.go": answer("two")})
+    answers(url, "two")
+    assert "not what" not in dev.text
+
+
+def edit(project: Path) -> None:
+    write(project, {"main.go": (project / "main.go").read_text().replace("serving with", "serving")})
+
+
+def same_size_and_time(project: Path) -> None:
+    """As a tool may that restores times: only the ctime tells."""
+    path = project / "answer.go"
+    before = path.stat()
+    path.write_text(path.read_text().replace("one", "two"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def header(project: Path) -> None:
+    """A file that was in the build is no more."""
+    path = project / "extra.go"
+    path.write_text(path.read_text().replace("package", "//go:build never\n\npackage"))
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "a body": edit,
+    "of equal size and time": same_size_and_time,
+    "a new source": lambda project: write(project, {"new.go": "package main\n\nfunc init() { println(1) }\n"}),
+    "a source that went": lambda project: (project / "extra.go").unlink(),
+    "a constraint": header,
+    "an embedded file": lambda project: write(project, {"static/a.txt": "A"}),
+    "a new embedded file": lambda project: write(project, {"static/z.txt": "z"}),
+    "one that went": lambda project: (project / "static/b.txt").unlink(),
+    "go.mod": lambda project: write(project, {"go.mod": "module example.com/app\n\ngo 1.22\n"}),
+    "a go.work": lambda project: write(project, {"go.work": "go 1.23\n\nuse .\n"}),
+    "a vendor folder": lambda project: write(project, {"vendor/modules.txt": ""}),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_changed_since_the_last_run_is_built(what: str, project: Path, driver: Driver, go: Builds) -> None:
+    server(project, tasks=False, **{"extra.go": "package main\n\nfunc init() { println(0) }\n"})
+    write(project, {"embeds.go": EMBEDS.replace("Answer", "Other"), "static/a.txt": "a", "static/b.txt": "b"})
+    *_, dev = start(driver, project, go)
+    rested(dev, project)
+    CHANGES[what](project)
+    how, *_ = start(driver, project, go)
+    assert how.startswith("built ")
+
+
+@pytest.mark.parametrize(
+    ("words", "env"),
+    [
+        (("--tags=other",), {}),
+        (("--env=test",), {}),
+        ((), {"GOFLAGS": "-trimpath"}),
+        ((), {"CGO_ENABLED": "0"}),
+        ((), {"GORELOAD_BUILD_LDFLAGS": "-X main.x=1"}),
+        ((), {"GORELOAD_BUILD_DIRECT": "off"}),
+        ((), {"GORELOAD_BUILD_FAST": "off"}),
+    ],
+)
+def test_what_is_to_be_built_otherwise_is_built(
+    words: tuple[str, ...], env: dict[str, str], project: Path, driver: Driver, go: Builds
+) -> None:
+    server(project, tasks=False)
+    *_, dev = start(driver, project, go, CGO_ENABLED="1")
+    rested(dev, project)
+    how, *_ = start(driver, project, go, *words, **{"CGO_ENABLED": "1", **env})
+    assert how.startswith("built ")
+
+
+def broken(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def another(path: Path) -> None:
+    """A link that a repository brings, to a program that is not ours to run."""
+    path.unlink()
+    path.symlink_to(shutil.which("true") or "/bin/true")
+
+
+@pytest.mark.parametrize(
+    "spoil", [Path.unlink, broken, another, lambda path: path.with_suffix(".json").write_text("[")]
+)
+def test_a_kept_binary_that_is_not_what_it_was_is_not_run(
+    spoil: Callable[[Path], object], project: Path, driver: Driver, go: Builds
+) -> None:
+    server(project, tasks=False)
+    *_, dev = start(driver, project, go)
+    rested(dev, project)
+    spoil(last(project))
+    how, url, dev = start(driver, project, go)
+    assert how.startswith("built ")
+    answers(url, "one")
+
+
+def test_a_kept_binary_that_go_build_does_not_make_is_replaced(project: Path, driver: Driver, go: Builds) -> None:
+    server(project, tasks=False)
+    *_, dev = start(driver, project, go)
+    rested(dev, project)
+    # The fault that cannot be made from outside: another binary, with a note that says it is this one.
+    write(project, {"answer.go": answer("wrong")})
+    path = last(project)
+    path.unlink()
+    subprocess.run(["go", "build", "-o", path, "."], cwd=project, check=True)
+    write(project, {"answer.go": answer("one")})
+    note = path.with_suffix(".json")
+    status = path.stat()
+    said = json.loads(note.read_text())
+    note.write_text(json.dumps({**said, "file": [status.st_ino, status.st_size, status.st_mtime_ns]}))
+    how, url, dev = start(driver, project, go)
+    assert how == "unchanged"
+    dev.line("not what `go build` makes: it is built again")
+    answers(url, "one")
+
+
+def test_nothing_is_kept_of_a_program_that_is_edited_at_once(project: Path, driver: Driver, go: Builds) -> None:
+    """What is kept is of the sources that it was built from, whatever is saved when."""
+    server(project, tasks=False)
+    _, url, dev = start(driver, project, go)
+    for number in range(5):
+        write(project, {"answer.go": answer(f"at {number}")})
+        answers(url, f"at {number}")
+    write(project, {"answer.go": answer("not built")})
+    dev.process.kill()  # no time to notice it, or for a rest
+    dev.wait()
+    _, url, _ = start(driver, project, go)
+    answers(url, "not built")
