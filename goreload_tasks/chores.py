@@ -26,7 +26,6 @@ class Chores:
     Args:
         turn: entered for each: one at a time, over all services.
         quiet: seconds of rest before they begin.
-        still: are the sources as they were for the newest build?
     """
 
     def __init__(
@@ -35,22 +34,26 @@ class Chores:
         report: Report,
         turn: contextlib.AbstractAsyncContextManager[None],
         quiet: float,
-        still: Callable[[], bool],
     ) -> None:
         self._work = work
         self._report = report
         self._turn = turn
         self._quiet = quiet
-        self._still = still
+        self._settled: Callable[[], bool] = lambda: False
         self._learned_from: tuple[int, Plan] | None = None  # the build after which the program was learned
         self._lagging = 0  # the newest build of which some lines were not those of its sources
         self._kept = ""  # what the binary is made of that is kept for the next start
 
-    async def __call__(self) -> bool:
+    async def __call__(self, settled: Callable[[], bool]) -> bool:
         """Do what is left to do. What cannot be done now is tried at the next rest.
 
-        True: the newest binary is not what the sources call for, and must be built again.
+        Args:
+            settled: is the newest binary what the sources call for, as they are?
+
+        Returns:
+            It is not, as was found out: it must be built again.
         """
+        self._settled = settled
         await asyncio.sleep(self._quiet)
         try:
             return await self._each()
@@ -95,14 +98,15 @@ class Chores:
         work = self._work
         plan, real = dataclasses.replace(work.plan, nice=LOWEST), os.path.join(self._place, "real")
         result = await Job(plan.build(real), plan.cwd, {**work.env, **tidy(self._place)}).run()
-        if result.code or not self._still():
+        if work.hindered(result) or not self._settled():
             return False
         work.unchanged = False
-        self._kept = work.about
-        equal = await asyncio.to_thread(same_file, real, work.binary(work.made))
-        if not equal:
-            self._report.warn("unchanged", "the binary of the last run is not what `go build` makes: it is built again")
-        return not equal
+        if result.code == 0 and await asyncio.to_thread(same_file, real, work.binary(work.made)):
+            self._kept = work.about
+            return False
+        work.last.forget()
+        self._report.warn("unchanged", "the binary of the last run is not what `go build` makes: it is built again")
+        return True
 
     async def _warm(self) -> bool:
         """Compile everything without DWARF once; from then on builds link what has none."""
@@ -115,7 +119,7 @@ class Chores:
         result = await Job(plan.build(made, LEAN), plan.cwd, env).run()
         if result.code == 0:
             # The flags are written into a binary: without a twin the next one would be another, whatever was saved.
-            if not work.overlaid and self._still():
+            if not work.overlaid and self._settled():
                 os.replace(made, work.twin(generation))
             work.learned.learn(lean=True)
             self._report.detail("lean", "everything is compiled without DWARF now: links are faster from here on")
@@ -142,10 +146,10 @@ class Chores:
         """
         work, direct, about = self._work, self._work.direct(), self._work.about
         unproved = work.unchanged or (work.newest is not None and work.newest.built is not None)
-        if direct is None or direct.reason or unproved or self._lagging == work.made:
+        if direct is None or not direct.known or unproved or self._lagging == work.made:
             return False
-        if about and about != self._kept and self._still():
-            await asyncio.to_thread(work.keep)
+        if about and about != self._kept and (binary := work.as_built_now) and self._settled():
+            await asyncio.to_thread(work.last.keep, binary, about)  # of this moment, whatever is saved meanwhile
             self._kept = about
         return False
 

@@ -133,6 +133,8 @@ class Engine:
                 await asyncio.sleep(0)  # the builds are spawned before watches are set and anything more is loaded
                 self._watch()
                 for service in self._services:
+                    if service.look():  # what was saved before the watches stood
+                        self._list(service)
                     self._start(service.open(self._catch_up))
                 self._start(self._mind_the_clock())
                 while not all(service.state.finished for service in self._services):

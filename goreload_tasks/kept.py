@@ -66,12 +66,21 @@ class Last:
         Raises:
             OSError: that cannot be, on this file system say. Then none is kept.
         """
-        discard(self._note)  # first: it must never speak of another
-        discard(self._path)
-        _link(binary, self._path)
-        with open(self._path, "rb", opener=private) as file:
+        fresh = self._path + FRESH
+        discard(fresh)
+        _link(binary, fresh)
+        with open(fresh, "rb", opener=private) as file:
             os.fsync(file.fileno())  # the note must not outlive it where the machine loses power
-            keep(self._note, {"about": about, "file": _file(os.fstat(file.fileno()))})
+            status = os.fstat(file.fileno())
+        self.forget()  # the note first: it must never speak of another
+        with entered(os.path.dirname(fresh)) as at:
+            os.replace(os.path.basename(fresh), os.path.basename(self._path), src_dir_fd=at, dst_dir_fd=at)
+        keep(self._note, {"about": about, "file": _file(status)})
+
+    def forget(self) -> None:
+        """Keep none."""
+        discard(self._note)
+        discard(self._path)
 
     def take(self, about: str, out: str) -> bool:
         """Put it where a build would, if it was made of just this. Not the one that a repository brings as a link."""

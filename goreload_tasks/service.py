@@ -31,6 +31,8 @@ from goreload_tasks.writers import Writers
 PROGRESS_AFTER = 1.0
 """Seconds of a build after which the person sees that it goes on."""
 
+Chores = Callable[[Callable[[], bool]], Coroutine[Any, Any, bool]]
+
 BREATH = 0.05
 """Seconds after a reload for the answers that people wait for, before anything else is done."""
 
@@ -45,7 +47,8 @@ class Service:
         report: tells the person of this service.
         begun: since when a first build may have read the inputs, in ns of the wall clock, and whether they are known.
         command: makes the job of a rule.
-        chores: what is done at rest; cancelled by a save, and called again at the next rest. True: build again.
+        chores: what is done at rest; cancelled by a save, and called again at the next rest, each time with what tells
+            whether the newest binary is what the sources call for. True: build again.
         check: what was taken for granted at the start, asked once the app is up; what it raises ends the session.
         front: the port that people know, where it is ours.
     """
@@ -61,7 +64,7 @@ class Service:
         console: Console,
         report: Report,
         begun: tuple[int, bool] | None = None,
-        chores: Callable[[], Coroutine[Any, Any, bool]] | None = None,
+        chores: Chores | None = None,
         check: Callable[[], Coroutine[Any, Any, None]] | None = None,
         front: Front | None = None,
     ) -> None:
@@ -473,21 +476,32 @@ class Service:
     # What the person reads.
 
     async def _after(self) -> None:
-        """After each reload look everywhere: a hint that was lost is found here at the latest."""
+        """After each reload look everywhere, before anybody is let in: a lost hint is found here at the latest."""
+        self._look_again()
         await asyncio.sleep(BREATH)
         running = {app.generation for app in (self.state.app, self.state.leaving) if app}
         await asyncio.to_thread(self._work.forget, running)
-        if self.look() or not self._listed:  # what was recalled for the start is asked for again beside the running app
+        if not self._listed:  # what was recalled for the start is asked for again beside the running app
             self._listed = True
             self._relist()
         if self._chores and not self.state.build and (self._resting is None or self._resting.done()):
             self._resting = self._start(self._rest(self._chores))
 
-    async def _rest(self, chores: Callable[[], Coroutine[Any, Any, bool]]) -> None:
+    async def _rest(self, chores: Chores) -> None:
         """Nobody wants anything: do what can be done without being asked."""
-        if await chores():
+        if await chores(self._settled):
             self._report.about(["verification"])
             self.handle(cycle.Changed("rebuild"))
+
+    def _settled(self) -> bool:
+        """Is the newest binary what the sources call for, as they are?
+
+        A look takes note of what is built only when a rule's command has run, a loop has ended, or later (`cooldown`).
+        """
+        newest = self.state.outcome
+        good = newest is not None and newest.digest is not None and newest.generation == self.state.generation
+        owed = self.state.build or self._rules.state or self._writers.owe or self._listing or self._waits_for
+        return good and not owed and self.tree.still()
 
     def _show_broken(self, result: Result) -> None:
         if self._work.binary(0) is None:

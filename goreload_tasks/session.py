@@ -192,7 +192,7 @@ async def _service(
     policy = cycle.Policy(settings.reload, settings.crash, app, settings.serve.overlap)
     check = functools.partial(project.confirm, settled, target) if target.recalled else None
     report = Report(console, settled.name, functools.partial(history.add, store.history), timed)
-    chores = Chores(work, report, shared.idle, settings.build.verify_after, tree.still)
+    chores = Chores(work, report, shared.idle, settings.build.verify_after)
     front = Front(settings, project.root, sockets, whole=mode == "socket") if sockets else None
     variables = functools.partial(project.app_env, settled)
     hands = App(project.root, tuple(argv), settings, variables, mode == "proxy", mode == "socket") if app else None

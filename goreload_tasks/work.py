@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -66,6 +66,12 @@ class Begun:
 
     def kill(self) -> None:
         self._build.kill()
+
+    def end(self) -> Awaitable[object]:
+        """End it for good, also where it still waits for its turn; done when nothing of it is left."""
+        self._build.kill()
+        self._running.cancel()
+        return asyncio.gather(self._running, return_exceptions=True)
 
 
 class Work(Protocol):
@@ -152,7 +158,8 @@ class GoWork:
         """That build, if it was to be direct, until it is proved."""
         self.unchanged = False
         """That build was an earlier run's, and is not proved."""
-        self._last = Last(store.last)
+        self.last = Last(store.last)
+        self._made_by = plan
         self._begun: Begun | None = None
         self._plan = plan
         self._headers = headers
@@ -204,14 +211,13 @@ class GoWork:
         fingerprint = self._fingerprint()
         return f"{memory.key(self.plan)} {fingerprint}" if fingerprint else ""
 
-    def keep(self) -> None:
-        """Keep the newest binary for the next start.
-
-        Raises:
-            OSError: it cannot be kept.
-        """
+    @property
+    def as_built_now(self) -> str:
+        """The newest program, if it was made as builds make it from now on; else empty."""
         twin = self.twin(self.made)
-        self._last.keep(twin if os.path.exists(twin) else self.binary(self.made), self.about)
+        if os.path.exists(twin):
+            return twin
+        return self.binary(self.made) if self._made_by == self.plan else ""
 
     async def begin(self) -> None:
         """Start the first build; `job` then hands it over. Where it cannot be started, `job` says why."""
@@ -222,14 +228,16 @@ class GoWork:
     async def close(self) -> None:
         """End a first build that nobody asked for."""
         if begun := self._begun:
-            begun.kill()
-            await asyncio.gather(begun.run(), return_exceptions=True)
+            await begun.end()
 
     def job(self, generation: int) -> Build:
         begun, self._begun = self._begun, None
-        if begun:
+        if begun and generation == 1:
             return begun
+        if begun:
+            begun.end()
         first, self.made, self.newest = not self.made, generation, None
+        self._made_by = self.plan
         self.unchanged = first and self._take(generation)
         return Unchanged() if self.unchanged else self._job(generation)
 
@@ -238,7 +246,7 @@ class GoWork:
         if self._mode == "off" or not self._plan.fast or not (about := self.about):
             return False
         self.store.prepare(os.path.dirname(self.binary(generation)))
-        return self._last.take(about, self.binary(generation))
+        return self.last.take(about, self.binary(generation))
 
     def _job(self, generation: int) -> Job | DirectJob:
         overlaid, out = self._overlay(), self.binary(generation)

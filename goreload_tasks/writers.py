@@ -47,6 +47,11 @@ class Writers:
         self._trails: dict[tuple[str, str], loops.Trail] = {}  # writer and file
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
+    @property
+    def owe(self) -> bool:
+        """Is there a change that is to count later?"""
+        return bool(self._timers)
+
     def counts(self, writer: str, file: str, write: loops.Write | None) -> bool:
         """Does a change count? Not that of a file which its writer, one of ours, writes again and again."""
         key = writer, file

@@ -335,7 +335,8 @@ def test_headers_that_the_go_command_does_not_watch_rebuild_too(project: Path, d
     until(lambda: get("http://" + again.dev.text.split("http://")[-1].split()[0]) == "4", "4 after a new start")
 
 
-def test_edit_of_an_ignore_file_takes_effect_at_once(project: Path, driver: Driver) -> None:
+@pytest.mark.parametrize("file", [".gitignore", ".git/info/exclude"])
+def test_edit_of_an_ignore_file_takes_effect_at_once(file: str, project: Path, driver: Driver) -> None:
     weather(project)
     write(
         project,
@@ -344,7 +345,7 @@ def test_edit_of_an_ignore_file_takes_effect_at_once(project: Path, driver: Driv
     dev = Counted(project, driver)
     write(project, {"views/a.html": "y"})
     dev.dev.line("views/a.html -> restarted")
-    write(project, {".gitignore": "ignored/\n/views/a.html\n"})
+    write(project, {file: "ignored/\n/views/a.html\n"})
     write(project, {"views/b.html": "y"})
     dev.dev.line("views/b.html -> restarted")
     until(lambda: "views/a.html: nothing" in driver.run(project, "why", "views/a.html").stdout, "the new rule in why")
@@ -452,6 +453,57 @@ def test_flags_of_go_env_w_count_from_the_next_start_and_the_person_is_told(proj
     assert dev.stop() == 130
     again = driver.start(project, "dev", env=env)
     assert get(again.url()) == "red"
+
+
+BROKEN = {
+    "syntax error": ({"extra.go": "package main\n\nfunc (\n"}, {"extra.go": "package main\n"}),
+    "missing package": (
+        {"extra.go": 'package main\n\nimport _ "example.com/app/later"\n'},
+        {"later/later.go": "package later\n"},
+    ),
+    "package in a later folder of a later folder": (
+        {"extra.go": 'package main\n\nimport _ "example.com/app/not/yet"\n'},
+        {"not/yet/yet.go": "package yet\n"},
+    ),
+    "import cycle": (
+        {
+            "extra.go": 'package main\n\nimport _ "example.com/app/a"\n',
+            "a/a.go": 'package a\n\nimport _ "example.com/app/b"\n',
+            "b/b.go": 'package b\n\nimport _ "example.com/app/a"\n',
+        },
+        {"b/b.go": "package b\n"},
+    ),
+    "no required module": (
+        {"extra.go": 'package main\n\nimport _ "example.com/other"\n'},
+        {
+            "other/go.mod": "module example.com/other\n\ngo 1.23\n",
+            "other/other.go": "package other\n",
+            "go.mod": "module example.com/app\n\ngo 1.23\n\nrequire example.com/other v0.0.0\n\n"
+            "replace example.com/other => ./other\n",
+        },
+    ),
+    "another package's name": ({"extra.go": "package other\n"}, {"extra.go": "package main\n"}),
+    "a name declared twice": (
+        {"extra.go": 'package main\n\nfunc Answer() string { return "" }\n'},
+        {"extra.go": "package main\n"},
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_what_does_not_list_or_compile_keeps_its_inputs_and_is_mended_where_it_can_be(
+    what: str, project: Path, driver: Driver
+) -> None:
+    broken, mend = BROKEN[what]
+    server(project)
+    dev = Counted(project, driver, free_port())
+    write(project, broken)
+    dev.dev.line("[1-9] error")
+    # What was an input before is one still.
+    write(project, {"main.go": (project / "main.go").read_text() + "// more\n"})
+    dev.dev.line("main.go.* -> [1-9] error")
+    write(project, mend)
+    until(lambda: get(dev.url) == "one", "one")
 
 
 def test_test_that_broke_a_build_and_is_mended_lets_it_be_built_again(project: Path, driver: Driver) -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.driver import Builds, Driver, Task, answer, answers, free_port, server, until, write
+from tests.driver import Builds, Driver, Task, alive, answer, answers, free_port, get, server, until, write
+
+LEAN = "-gcflags=all=-dwarf=false"
 
 EMBEDS = """package main
 
@@ -92,12 +94,17 @@ def header(project: Path) -> None:
     path.write_text(path.read_text().replace("package", "//go:build never\n\npackage"))
 
 
+ASSEMBLY = "//go:build ignore\n\n#define NOTHING\n"
+
 CHANGES: dict[str, Callable[[Path], object]] = {
+    "nothing": lambda _: None,
+    "what is in no build": lambda project: write(project, {"more_test.go": "package main\n", "notes.txt": "more"}),
     "a body": edit,
     "of equal size and time": same_size_and_time,
     "a new source": lambda project: write(project, {"new.go": "package main\n\nfunc init() { println(1) }\n"}),
     "a source that went": lambda project: (project / "extra.go").unlink(),
     "a constraint": header,
+    "one in assembly": lambda project: write(project, {"empty.s": ASSEMBLY.replace("//go:build ignore", "")}),
     "an embedded file": lambda project: write(project, {"static/a.txt": "A"}),
     "a new embedded file": lambda project: write(project, {"static/z.txt": "z"}),
     "one that went": lambda project: (project / "static/b.txt").unlink(),
@@ -108,14 +115,17 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_what_changed_since_the_last_run_is_built(what: str, project: Path, driver: Driver, go: Builds) -> None:
-    server(project, tasks=False, **{"extra.go": "package main\n\nfunc init() { println(0) }\n"})
+def test_what_changed_since_the_last_run_is_built_and_nothing_else(
+    what: str, project: Path, driver: Driver, go: Builds
+) -> None:
+    extra = "package main\n\nfunc init() { println(0) }\n"
+    server(project, tasks=False, **{"extra.go": extra, "empty.s": ASSEMBLY})
     write(project, {"embeds.go": EMBEDS.replace("Answer", "Other"), "static/a.txt": "a", "static/b.txt": "b"})
     *_, dev = start(driver, project, go)
     rested(dev, project)
     CHANGES[what](project)
     how, *_ = start(driver, project, go)
-    assert how.startswith("built ")
+    assert how.startswith("unchanged" if what in list(CHANGES)[:2] else "built ")
 
 
 @pytest.mark.parametrize(
@@ -183,6 +193,65 @@ def test_a_kept_binary_that_go_build_does_not_make_is_replaced(project: Path, dr
     assert how == "unchanged"
     dev.line("not what `go build` makes: it is built again")
     answers(url, "one")
+    rested(dev, project)
+    how, url, _ = start(driver, project, go)
+    assert how == "unchanged"
+    answers(url, "one")
+
+
+EARLY = """
+import os, sys, time
+from importlib.machinery import PathFinder
+
+class Finder:
+    def find_spec(self, name, path, target=None):
+        spec = PathFinder.find_spec(name, path, target)
+        if name == "goreload_tasks.engine":  # loaded when the first build has begun, and nothing is watched yet
+            time.sleep(0.05)
+            with open("answer.go", "w") as file:
+                file.write(os.environ["EARLY"])
+        return spec
+
+if "EARLY" in os.environ and "dev" in sys.argv:
+    sys.meta_path.insert(0, Finder())
+"""
+
+
+def test_a_save_while_the_tool_is_being_loaded_is_no_later_than_any_other(
+    project: Path, driver: Driver, go: Builds, tmp_path: Path
+) -> None:
+    server(project, tasks=False)
+    *_, dev = start(driver, project, go)
+    rested(dev, project)
+    write(tmp_path / "site", {"sitecustomize.py": EARLY})
+    port = free_port()
+    env = {"PYTHONPATH": str(tmp_path / "site"), "EARLY": answer("early"), "GORELOAD_SERVE_PORT": str(port)}
+    driver.start(project, "dev", program="goreload", env={**go.env, **env})
+    first = ""
+
+    def answered() -> bool:
+        nonlocal first
+        first = get(f"http://localhost:{port}")
+        return bool(first)
+
+    until(answered, "an answer")
+    assert first == "early"
+
+
+def test_what_a_rule_has_not_let_through_is_not_taken_for_what_runs(project: Path, driver: Driver, go: Builds) -> None:
+    """At rest the new source is compiled while the old program runs, and must not be taken for its twin."""
+    held = project / "held"
+    rules = [{"files": ["answer.go"], "run": f"sh -c 'while [ -e {held} ]; do sleep 0.02; done'"}]
+    server(project, tasks=False)
+    write(project, {"invoke.yaml": json.dumps({"goreload": {"rules": rules}})})
+    _, url, dev = start(driver, project, go, GORELOAD_BUILD_VERIFY_AFTER="1s")
+    held.touch()
+    write(project, {"answer.go": answer("two")})
+    until(lambda: any(LEAN in words for words in go.idle), "what is done at rest")
+    until(lambda: not alive([LEAN, str(project)]), "its end")
+    held.unlink()
+    answers(url, "two")
+    assert "same binary" not in dev.text
 
 
 def test_nothing_is_kept_of_a_program_that_is_edited_at_once(project: Path, driver: Driver, go: Builds) -> None:

@@ -58,7 +58,7 @@
   };
 
   const take = async (event) => {
-    if (event.kind === 'held') return (await overlay)?.held(`Waiting for ${event.what} ...`);
+    if (event.kind === 'held') return overlay?.then((it) => it?.held(`Waiting for ${event.what} ...`));
     if (event.view) await (await shown())?.show(event.view);
     if (!made) {
       if (event.kind !== 'open') return;
@@ -75,7 +75,7 @@
       if (missed.length < event.refreshes - refreshes || (await refresh(files))) due = true;
     }
     if (event.kind !== 'open') return;
-    (await overlay)?.hide();
+    overlay?.then((it) => it?.hide());
     if (!due) return;
     due = false;
     made = [event.run, event.launch, event.refreshes]; // should the reload be refused, the next launch asks again

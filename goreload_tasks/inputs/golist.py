@@ -144,7 +144,7 @@ def parse(code: int, out: bytes, err: bytes, known: Mapping[str, str], flags: Se
     if gomod:
         homes.setdefault(_module_path(packages, gomod), os.path.dirname(gomod))
     wanted = frozenset(found for path in missing if (found := _wanted(path, homes)))
-    extra = nearer | _extra(known, flags, cwd, {*homes.values(), *own}) | _profiles(packages)
+    extra = nearer | _extra(known, flags, cwd, {*homes.values(), *own}) | _profiles(packages, flags)
     cflags = " ".join(known.get(name, "") for name in _CFLAGS)
     return Listing(packages, extra, wanted, fixed, cflags, known.get("GOFLAGS"))
 
@@ -236,7 +236,9 @@ def replaced(overlay: str) -> Mapping[str, str]:
         return {}
 
 
-def _profiles(packages: Mapping[str, Package]) -> frozenset[str]:
+def _profiles(packages: Mapping[str, Package], flags: Sequence[str]) -> frozenset[str]:
+    if value(flags, "pgo") not in ("", "auto"):
+        return frozenset()
     return frozenset(os.path.join(one.folder, "default.pgo") for one in packages.values() if one.name == "main")
 
 

@@ -141,6 +141,8 @@ class Tree:
                 ]
                 folders |= {folder for folder in self.folders if os.path.join(folder, "").startswith(tops)}
         found = self._edits(self._snapshot.look(files, folders))
+        # Of what is not Go only the go command reads the constraints.
+        found = replace(found, shapes=found.shapes | {path for path in found.changed if _is_foreign(path)})
         begun, ended = window
         # Written while a build was reading: that build may have seen other content. Stamps lag, never lead.
         torn = [path for path, at in found.touched.items() if begun - COARSE_NS <= at <= (ended or at)]
@@ -403,6 +405,11 @@ def _overlay(path: str, text: str, scratch: str, more: Mapping[str, str]) -> str
     return overlay
 
 
+def _is_foreign(path: str) -> bool:
+    """Is it a source in another language than Go?"""
+    return not path.endswith(".go") and may_be_source(os.path.basename(path))
+
+
 def _differs(path: str, now: Entry, before: Entry, named: Iterable[str]) -> bool:
     """May a file that is another now put other files into the build?
 
@@ -413,5 +420,7 @@ def _differs(path: str, now: Entry, before: Entry, named: Iterable[str]) -> bool
         return False
     if path.endswith(".go"):
         return now.shape != before.shape
+    if _is_foreign(path):
+        return now.digest != before.digest
     decides = os.path.basename(path) in ("go.mod", "go.work", "modules.txt") or path in named
     return decides and now.digest != before.digest

@@ -27,6 +27,9 @@ def parts(moments: Mapping[str, float]) -> dict[str, float]:
     >>> parts({"saved": 1.0, "noticed": 1.25, "begun": 1.5})
     {'noticed': 0.25, 'decided': 0.25}
     """
+    swap = [moments[name] for name in ("built", "stopping", "gone", "spawned") if name in moments]
+    if len(swap) < 4 or swap != sorted(swap):  # the old program ended at another time: a crash, `serve.overlap`
+        moments = {name: at for name, at in moments.items() if name not in ("stopping", "gone")}
     known: dict[str, float] = {}
     for name, begin, end in PARTS:
         if begin in moments and end in moments:

@@ -220,6 +220,17 @@ def test_workspace_and_vendor_and_flags_that_name_files(tmp_path: Path) -> None:
     assert str(root / "default.pgo") in go.tree.inputs.build
 
 
+def test_profile_that_a_flag_names_is_an_input(tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    write(root, GO)
+    write(root, {"profiles/my.pgo": "", "profiles/other.pgo": ""})
+    go = Go(root, ["-pgo=profiles/my.pgo"], {})
+    write(root, {"profiles/other.pgo": "x", "default.pgo": "x"})
+    assert go.look().verdict is None
+    write(root, {"profiles/my.pgo": "x"})
+    assert go.look().verdict == "rebuild"
+
+
 def test_other_go_mod_that_a_flag_names_has_sums_and_replacements_of_its_own(tmp_path: Path) -> None:
     root = tmp_path / "app"
     write(root, GO)

@@ -89,6 +89,13 @@ class Direct:
         self._one = asyncio.Lock()
         self._resting: asyncio.Task[Any] | None = None
 
+    @property
+    def known(self) -> bool:
+        """Is all that the program is made of known? What a C compiler finds by its own paths is not."""
+        return not self.reason and not (
+            self._learned and any(one.cgo for one in self._learned.ground.compiles.values())
+        )
+
     # What is done at rest, and gives way to a build.
 
     async def prime(self) -> None:

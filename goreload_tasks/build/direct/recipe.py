@@ -44,6 +44,11 @@ class Compile:
     unfit: str = ""
 
     @property
+    def cgo(self) -> bool:
+        """Has a C compiler a part in it? Then there is a file that cmd/cgo has written."""
+        return any(os.path.basename(one) == "_cgo_gotypes.go" for one in self.files)
+
+    @property
     def embeds(self) -> frozenset[str]:
         """The files that it embeds."""
         return frozenset(json.loads(self.embedcfg)["Files"].values()) if self.embedcfg else frozenset()
