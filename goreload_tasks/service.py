@@ -22,6 +22,7 @@ from goreload_tasks.gateway.gate import Crashed, Failed, Held, Open, State
 from goreload_tasks.inputs.tree import Tree
 from goreload_tasks.launch import Launch
 from goreload_tasks.making import Making
+from goreload_tasks.ports import Ports
 from goreload_tasks.report import Report, exit_name
 from goreload_tasks.rules import Rules
 from goreload_tasks.settings.schema import Rule
@@ -98,7 +99,7 @@ class Service:
             then=self._after_rule,
             show=self._show,
         )
-        self._elsewhere: int | None = None
+        self._ports = Ports(report, app.settings.serve, front) if app else None
         self._opened = False
         self._waits_for = ""
         self._mended = False  # since the newest build began
@@ -392,6 +393,7 @@ class Service:
 
     async def _launch(self, number: int, generation: int) -> None:
         assert self._app is not None
+        assert self._ports is not None
         binary = self._work.binary(generation)
         assert binary is not None
         self._launches[number] = launch = Launch(
@@ -401,7 +403,7 @@ class Service:
             lambda block: self._console.output(self.name, block),
             self._front,
             self._console.live and self._console.colour,
-            self._elsewhere,
+            self._ports.elsewhere,
         )
         self._show()
         try:
@@ -421,7 +423,7 @@ class Service:
         if app and app.launch == number and app.phase != "stopping":
             how = exit_name(code) if code else "it was done, with exit code 0"
             if self._front and readiness.port_in_use(launch.tail) == self._front.port:
-                how = f"{how}: {self._taken()}"
+                how = f"{how}: {self._ports.ours}"
             trace = panic.parse(launch.tail, self._app.cwd)
             remark = self._making.remark(generation) if trace else ""
             self._ended = Crashed(f"{how}; {remark}" if remark else how, tuple(launch.tail), trace, remark)
@@ -430,48 +432,34 @@ class Service:
     async def _ready(self, launch: Launch) -> None:
         """A launch serves, or is taken for one that never will."""
         assert self._app is not None
-        serve = self._app.settings.serve
+        assert self._ports is not None
+        serve, ports = self._app.settings.serve, self._ports
         up = f"up {took(time.monotonic() - launch.since)}"
         launch.drain()  # what it said before it served stands above the line that says it does
-        self._report.reload(f"{self._report.made}, {up}", self._url(launch) or "listens on no port yet", coming=True)
-        self._advise(launch)
+        self._report.reload(f"{self._report.made}, {up}", ports.url(launch) or "listens on no port yet", coming=True)
+        ports.advise(launch)
         self.handle(cycle.Ready(launch.number))  # not by way of the inbox: who waits at the gate waits for this
         await self._after()
         if self._check:
             self._start(self._check())
             self._check = None
-        if (own := self._own_port()) and (launch.place is None or launch.place.port != own):
-            self._start(self._name_owner(own, launch))
+        if (own := ports.own) and (launch.place is None or launch.place.port != own):
+            self._start(ports.name_owner(own, self.state.leaving is not None, launch))
         if launch.place is None:
             launch.place = await launch.later(readiness.LATE)
             if launch.place is not None:
-                self._report.say("port", f"listens now -> {self._url(launch)}", url=self._url(launch))
+                self._report.say("port", f"listens now -> {ports.url(launch)}", url=ports.url(launch))
         if launch.place is not None and serve.open and not self._opened:
             self._opened = True
             import webbrowser
 
             # A browser may be waited for until it ends (`BROWSER="w3m %s"`); our own end is not.
-            threading.Thread(target=webbrowser.open, args=[self._url(launch)], daemon=True).start()
+            threading.Thread(target=webbrowser.open, args=[ports.url(launch)], daemon=True).start()
         if launch.elsewhere:
             await launch.moved()
-            self._elsewhere = None
+            ports.elsewhere = None
             self._report.say("port", "the app listens on its PORT now: requests go there")
             self._show()
-
-    def _url(self, launch: Launch) -> str:
-        if self._front:
-            return self._front.url
-        return f"http://localhost:{launch.place.port}" if launch.place else ""
-
-    def _advise(self, launch: Launch) -> None:
-        """An app that hard-codes its port is served all the same; once, say what would be better."""
-        if launch.elsewhere and self._elsewhere is None:
-            self._report.warn(
-                "port",
-                f"the app listens on {launch.elsewhere} and not on its PORT: "
-                "let it read PORT, so that no other program can be in its way",
-            )
-        self._elsewhere = launch.elsewhere
 
     # What the person reads.
 
@@ -523,31 +511,9 @@ class Service:
             then = f"starts again in {took(action.retry_in)}"
         assert self._app is not None
         self._report.ended(action.code, self._ended.tail, self._ended.panic, self._app.cwd, then, self._ended.remark)
-        if busy := readiness.port_in_use(self._ended.tail) or self._own_port():
-            self._start(self._name_owner(busy))
-
-    def _taken(self) -> str:
-        assert self._front is not None
-        port = self._front.port
-        mend = "take descriptor 3 (LISTEN_FDS=1)" if self._front.whole else "let the app read PORT"
-        other = "proxy" if self._front.whole else "direct"
-        return f"port {port} is serve.port, where requests wait: {mend}, or set serve.mode: {other}"
-
-    def _own_port(self) -> int | None:
-        """The port that the app is known to take for itself."""
-        return None if self._front or self._app is None else self._app.settings.serve.port
-
-    async def _name_owner(self, port: int, launch: Launch | None = None) -> None:
-        """The app could not have its port: say who has it. `launch`: that runs, and may have it by now."""
-        if self._front and port == self._front.port:
-            text = self._taken()
-        elif self.state.leaving:
-            text = f"port {port} is held by the program before: let the app read PORT, or unset serve.overlap"
-        else:
-            who = await asyncio.to_thread(readiness.owner, port, launch.pid if launch else None)
-            text = f"port {port} is used by {who}; stop it or choose another port" if who else ""
-        if text:
-            self._report.warn("port", text, port=port)
+        assert self._ports is not None
+        if busy := readiness.port_in_use(self._ended.tail) or self._ports.own:
+            self._start(self._ports.name_owner(busy, self.state.leaving is not None))
 
 
 def _age(path: str) -> float | None:

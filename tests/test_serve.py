@@ -20,7 +20,7 @@ from goreload_tasks.gateway.front import allowed
 from goreload_tasks.gateway.listener import FILES, SPARED
 from tests.driver import BIN, DEADLINE, MAIN, Driver, alive, answer, free_port, get, server, until, write
 from tests.gateway.hosting import Client
-from tests.gateway.test_proxy import http_2
+from tests.gateway.test_transparent import http_2
 
 INHERITED = MAIN.replace(
     'net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT"))', 'net.FileListener(os.NewFile(3, "inherited"))'

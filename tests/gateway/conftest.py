@@ -1,14 +1,16 @@
-"""A real browser for the tests that need one."""
+"""An app with and without the proxy before it, and a real browser for the tests that need one."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
 from tests.driver import DEADLINE
+from tests.gateway.hosting import App, Hosted, build
 
 CHROMIUM = shutil.which("chromium")
 
@@ -45,3 +47,22 @@ def context(chromium: Browser) -> Iterator[BrowserContext]:
     )
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("app"))
+
+
+@pytest.fixture(scope="module")
+def app(binary: Path) -> Iterator[App]:
+    """An app for all tests that do not kill it."""
+    with App(binary) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def hosted(app: App) -> Iterator[Hosted]:
+    """A proxy that is open to that app."""
+    with Hosted(app.open) as made:
+        yield made

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.driver import write
-from tests.inputs.test_tree import Go, listed
+from tests.inputs.trees import Go, listed
 
 MODULES = int(os.environ.get("GORELOAD_TEST_MODULES", "2"))
 """How many modules, each with some 80 files; EDITS of them are tried, in a long run all."""
