@@ -103,7 +103,7 @@ def _weigh(lab: Lab, tool: Tool, app: App, known: Mapping[int, tuple[str, int]])
     """What it holds at rest, and what comes to it when a package manager is busy beside it."""
     with Running(tool, app) as running:
         first = running.up(lab.pick(60, 300))
-        processes.quiet(running.mark, 0.5, lab.pick(5, 60))
+        _rest(lab, running)
         watches = processes.watched(running.own)
         held = {known[inode][0]: mask for inode, mask in watches if inode in known}
         files = sum(known[inode][1] for inode in {inode for inode, _ in watches} if inode in known)
@@ -127,6 +127,11 @@ def _weigh(lab: Lab, tool: Tool, app: App, known: Mapping[int, tuple[str, int]])
         "cpu_s": used,
         "restarts": restarts,
     }
+
+
+def _rest(lab: Lab, running: Running) -> None:
+    """Wait until what is done at rest is done: it is not what is asked about here. Longer than `build.verify_after`."""
+    processes.quiet(running.mark, lab.pick(0.5, 3.0), lab.pick(5, 300))
 
 
 def _busy(folder: Path, saves: int) -> None:
@@ -172,6 +177,8 @@ def _beside(lab: Lab) -> Data:
             lab.say(f"a program beside {count} files is up")
         settle(lab, players.values())
         found = _compare(lab, players, 11, 12)
+        for player in players.values():
+            _rest(lab, player.running)
         rss = {name: processes.rss(player.running.own) / 1e6 for name, player in players.items()}
     return {"ms": found, "rss_mb": rss}
 
@@ -191,6 +198,7 @@ def _own(lab: Lab) -> Data:
             stack.enter_context(other).running.up(900)
             lab.say(f"programs of {count} packages are up")
             found = _compare(lab, {"ours": one, "bare": other}, 9, 8)
+            _rest(lab, one.running)
             rss = processes.rss(one.running.own) / 1e6
         rows.append({"packages": count, **found, "rss_mb": rss})
     return {"rows": rows}
