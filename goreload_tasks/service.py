@@ -197,6 +197,8 @@ class Service:
         self._listing = again
         again |= self.look()
         self._show()
+        if self.state.app:  # else it follows the first reload
+            self._begin_rest()
         return again
 
     def _show(self) -> None:
@@ -289,6 +291,7 @@ class Service:
         elif rule.then in ("rebuild", "restart"):
             self._report.about(files)
             self.handle(cycle.Changed("rebuild" if rule.then == "rebuild" else "restart"))
+        self._begin_rest()
 
     def _beside(self, run: Coroutine[Any, Any, None]) -> None:
         self._start(run)
@@ -472,6 +475,9 @@ class Service:
         if not self._listed:  # what was recalled for the start is asked for again beside the running app
             self._listed = True
             self._relist()
+        self._begin_rest()
+
+    def _begin_rest(self) -> None:
         if self._chores and not self.state.build and (self._resting is None or self._resting.done()):
             self._resting = self._start(self._rest(self._chores))
 

@@ -49,8 +49,8 @@ class Writers:
 
     @property
     def owe(self) -> bool:
-        """Is there a change that is to count later?"""
-        return bool(self._timers)
+        """Is there a change that did not count?"""
+        return any(trail.named or trail.owed for trail in self._trails.values())
 
     def counts(self, writer: str, file: str, write: loops.Write | None) -> bool:
         """Does a change count? Not that of a file which its writer, one of ours, writes again and again."""

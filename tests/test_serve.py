@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -24,6 +25,12 @@ from tests.gateway.test_transparent import http_2
 
 INHERITED = MAIN.replace(
     'net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT"))', 'net.FileListener(os.NewFile(3, "inherited"))'
+).replace(
+    "func main() {",
+    """func main() {
+	if os.Getenv("LISTEN_FDS") != "1" || os.Getenv("LISTEN_PID") != fmt.Sprint(os.Getpid()) { // as sd_listen_fds(3)
+		panic("no socket for this process")
+	}""",
 )
 
 STREAMS = """package main
@@ -205,6 +212,27 @@ def test_foreign_name_in_the_host_header_is_refused(project: Path, driver: Drive
     assert status(port, host="app.test")[0] == 200
     assert status(port, "/.goreload/client.js", host="evil.example")[0] == 403
     assert status(port, "/.goreload/client.js")[0] == 200
+    if f"{1:032}" in Path("/proc/net/if_inet6").read_text():  # not every container has ::1
+        with socket.create_connection(("::1", port)) as six:
+            six.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            assert six.recv(12) == b"HTTP/1.0 200"
+
+
+def test_a_large_upload_passes_the_tool_in_constant_memory(project: Path, driver: Driver) -> None:
+    server(project)
+    took = "fmt.Fprint(w, func() int64 { n, _ := io.Copy(io.Discard, r.Body); return n }())"
+    write(project, {"main.go": MAIN.replace("fmt.Fprint(w, Answer())", took).replace("(\n", '(\n\t"io"\n', 1)})
+    port, size, block = free_port(), 200_000_000, bytes(1_000_000)
+    dev = driver.start(project, "dev", env={"GORELOAD_SERVE_PORT": str(port)})
+    dev.url()
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(f"POST / HTTP/1.0\r\nContent-Length: {size}\r\n\r\n".encode())
+        for _ in range(size // len(block)):
+            client.sendall(block)
+        assert client.makefile("rb").read().endswith(f"{size}".encode())
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{dev.process.pid}/status").read_text())
+    assert peak
+    assert int(peak[1]) < 60_000
 
 
 @pytest.mark.parametrize(
@@ -274,15 +302,26 @@ def test_swap_finishes_the_requests_of_the_old_app_and_no_stream_delays_it(proje
     assert status(port) == (200, "two")
 
 
-def test_ctrl_c_ends_at_once_with_streams_open(project: Path, driver: Driver) -> None:
+SHUTDOWN = """server := &http.Server{}
+	go server.Serve(listener)
+	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	<-ctx.Done()
+	server.Shutdown(context.Background())"""
+
+
+@pytest.mark.parametrize("graceful", [False, True])
+def test_ctrl_c_ends_at_once_with_streams_open(project: Path, driver: Driver, graceful: bool) -> None:
     server(project)
     write(project, {"main.go": STREAMS})
+    if graceful:
+        more = STREAMS.replace('"os"\n', '"os"\n\t"os/signal"\n\t"syscall"\n').replace("(\n", '(\n\t"context"\n', 1)
+        write(project, {"main.go": more.replace("http.Serve(listener, nil)", SHUTDOWN)})
     port = free_port()
     dev = driver.start(project, "dev", env={"GORELOAD_SERVE_PORT": str(port), "GORELOAD_STOP_GRACE": "30s"})
     dev.url()
     streams = opened(port)
     dev.process.send_signal(signal.SIGINT)
-    assert dev.wait(15) == 130
+    assert dev.wait(6) == 130  # far below the grace
     for one in streams:
         one.close()
     assert not alive([str(project)])

@@ -238,16 +238,22 @@ def test_a_save_while_the_tool_is_being_loaded_is_no_later_than_any_other(
     assert first == "early"
 
 
-def test_what_a_rule_has_not_let_through_is_not_taken_for_what_runs(project: Path, driver: Driver, go: Builds) -> None:
+def test_what_a_rule_has_not_let_through_is_not_taken_for_what_runs(
+    project: Path, driver: Driver, tmp_path: Path
+) -> None:
     """At rest the new source is compiled while the old program runs, and must not be taken for its twin."""
-    held = project / "held"
+    held, resting = project / "held", tmp_path / "resting"
+    resting.touch()
+    go = Builds(tmp_path, held=resting)
     rules = [{"files": ["answer.go"], "run": f"sh -c 'while [ -e {held} ]; do sleep 0.02; done'"}]
     server(project, tasks=False)
     write(project, {"invoke.yaml": json.dumps({"goreload": {"rules": rules}})})
-    _, url, dev = start(driver, project, go, GORELOAD_BUILD_VERIFY_AFTER="1s")
+    _, url, dev = start(driver, project, go)
+    until(lambda: any(LEAN in words for words in go.idle), "what is done at rest begins, and waits")
     held.touch()
     write(project, {"answer.go": answer("two")})
-    until(lambda: any(LEAN in words for words in go.idle), "what is done at rest")
+    until(lambda: bool(alive(["while [ -e", str(held)])), "the rule's command")
+    resting.unlink()
     until(lambda: not alive([LEAN, str(project)]), "its end")
     held.unlink()
     answers(url, "two")

@@ -172,7 +172,7 @@ class Snapshot:
     def still(self, files: Iterable[str]) -> bool:
         """Has none of them been written since the last look, whatever its content? Nothing is remembered."""
         known = ((self._files.get(path, ABSENT), path) for path in self._restless(files))
-        return all(read(path, entry).stamp == entry.stamp for entry, path in known)
+        return all(_same(read(path, entry), entry) for entry, path in known)
 
     def news(self, folders: Iterable[str]) -> Iterator[str]:
         """What came or went there since the last look. Nothing is remembered."""
@@ -256,6 +256,10 @@ def _stamp(folder: str) -> tuple[int, int]:
     except (OSError, ValueError):
         return 0, 0
     return status.st_ctime_ns, status.st_ino
+
+
+def _same(one: Entry, other: Entry) -> bool:
+    return one.stamp == other.stamp and one.digest == other.digest
 
 
 def _settled(before: tuple[int, int, int], now: tuple[int, int]) -> bool:

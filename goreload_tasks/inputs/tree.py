@@ -142,7 +142,8 @@ class Tree:
                 folders |= {folder for folder in self.folders if os.path.join(folder, "").startswith(tops)}
         found = self._edits(self._snapshot.look(files, folders))
         # Of what is not Go only the go command reads the constraints.
-        found = replace(found, shapes=found.shapes | {path for path in found.changed if _is_foreign(path)})
+        foreign = {path for path in found.changed if _is_foreign(path) and not self._places.embedder(path)}
+        found = replace(found, shapes=found.shapes | foreign)
         begun, ended = window
         # Written while a build was reading: that build may have seen other content. Stamps lag, never lead.
         torn = [path for path, at in found.touched.items() if begun - COARSE_NS <= at <= (ended or at)]

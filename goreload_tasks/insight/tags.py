@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from goreload_tasks.app.process import capture
 from goreload_tasks.build.builder import Job
 from goreload_tasks.build.command import Plan
+from goreload_tasks.build.diagnostics import hindrance
 from goreload_tasks.build.tags import compose
 from goreload_tasks.build.toolchain import Target
 from goreload_tasks.errors import GoreloadError
@@ -185,6 +186,10 @@ async def _advise(
     return advice
 
 
+class _DoesNotCompileError(GoreloadError):
+    """The sources are to blame."""
+
+
 async def measured(plan: Plan, target: Target, scratch: str, known: Iterable[str]) -> dict[str, str]:
     """Tags that make builds after an edit faster, each with the line that offers it; built to prove it.
 
@@ -205,7 +210,7 @@ async def measured(plan: Plan, target: Target, scratch: str, known: Iterable[str
         size, seconds = await _edits(plan, target, listing, scratch, env)
         try:
             less_size, less = await _edits(offer.plan, target, listing, scratch, env)
-        except GoreloadError:  # a module of somebody else's needs what the tag takes away
+        except _DoesNotCompileError:  # a module of somebody else's needs what the tag takes away
             found[offer.tags] = ""
             continue
         worth = less < WORTH * seconds
@@ -278,5 +283,6 @@ def _write(path: str, data: bytes) -> None:
 async def _timed(argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> float:
     result = await Job(argv, cwd, env).run()
     if result.code:
-        raise GoreloadError(f"it does not compile: {result.problems[0]}", code=1)
+        kind = GoreloadError if hindrance(result.code, result.text) else _DoesNotCompileError
+        raise kind(f"it does not compile: {result.problems[0]}", code=1)
     return result.seconds

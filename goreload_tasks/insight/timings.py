@@ -28,7 +28,9 @@ def parts(moments: Mapping[str, float]) -> dict[str, float]:
     {'noticed': 0.25, 'decided': 0.25}
     """
     swap = [moments[name] for name in ("built", "stopping", "gone", "spawned") if name in moments]
-    if len(swap) < 4 or swap != sorted(swap):  # the old program ended at another time: a crash, `serve.overlap`
+    if not {"stopping", "gone", "spawned"} <= moments.keys() or swap != sorted(
+        swap
+    ):  # the old program ended at another time: a crash, `serve.overlap`
         moments = {name: at for name, at in moments.items() if name not in ("stopping", "gone")}
     known: dict[str, float] = {}
     for name, begin, end in PARTS:

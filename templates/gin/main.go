@@ -47,6 +47,7 @@ func main() {
 }
 
 // listen takes the socket that a supervisor holds open for us (LISTEN_FDS), or opens PORT.
+// Where nothing is to be done before the end, router.RunFd(3) takes it too.
 func listen() (net.Listener, error) {
 	if os.Getenv("LISTEN_FDS") == "1" {
 		inherited := os.NewFile(3, "inherited socket")

@@ -67,9 +67,6 @@ def says(name: str, text: str) -> str:
     return f'package {name}\n\nconst Text = "{text}"\n'
 
 
-# Events that do not come.
-
-
 def removed(project: Path) -> None:
     """Remove it as a person does beside a `dev` that may be writing a binary there: again, until it is gone."""
 

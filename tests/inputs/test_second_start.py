@@ -71,7 +71,18 @@ def test_second_start_asks_first_when_other_files_may_be_in_the_build(
     assert remembered(go).recall(time.time_ns()) is known
 
 
-@pytest.mark.parametrize("env", [{"GOFLAGS": "-tags=x"}, {"CGO_ENABLED": "0"}, {"GOARCH": "arm64"}, {"GOENV": "off"}])
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"GOFLAGS": "-tags=x"},
+        {"CGO_ENABLED": "0"},
+        {"GOARCH": "arm64"},
+        {"GOENV": "off"},
+        {"GOTOOLCHAIN": "local"},
+        {"CC": "clang"},
+        {"CGO_CFLAGS": "-O1"},
+    ],
+)
 def test_other_settings_of_the_go_command_are_another_question(tmp_path: Path, env: dict[str, str]) -> None:
     root = tmp_path / "app"
     write(root, GO)

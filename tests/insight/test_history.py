@@ -16,6 +16,8 @@ def test_parts_are_what_lies_between_known_moments() -> None:
     assert known == {"noticed": 0.002, "decided": 0.008, "built": 0.49, "spawned": 0.02, "accepting": 0.01}
     swap = {"built": 1.0, "stopping": 1.25, "gone": 1.5, "spawned": 2.0}
     assert timings.parts(swap) == {"compared": 0.25, "old program's end": 0.25, "spawned": 0.5}
+    restart = {name: at for name, at in swap.items() if name != "built"}
+    assert timings.parts(restart) == {"old program's end": 0.25, "spawned": 0.5}
     assert timings.parts({**swap, "stopping": 3.0, "gone": 3.5}) == {"spawned": 1.0}, "beside the new one"
     assert timings.parts({**swap, "gone": 0.5}) == {"spawned": 1.0}, "before the build"
     assert timings.parts({"begun": 1.0, "built": 2.0}) == {"built": 1.0}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +49,25 @@ def test_nomsgpack_is_advised_to_a_gin_program_that_uses_none(project: Path, dri
     with (project / "main.go").open("a") as file:
         file.write("\n// MsgPack is used here.\n")
     assert "nomsgpack" not in driver.run(project, "tags", program="goreload").stdout
+
+
+def test_tags_are_offered_with_what_they_were_measured_to_save(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.rmdir()
+    render("gin", project)
+    (service,) = merge([Layer("default", DEFAULTS)])
+    monkeypatch.setattr(room, "WORTH", 100.0)  # no test depends on a time: whatever it saves is worth it
+
+    async def found() -> dict[str, str]:
+        plan, target = await Project(str(project), (service,), ()).plan(service, dev=True)
+        return await room.measured(plan, target, str(tmp_path), ["netgo,osusergo"])
+
+    offers = asyncio.run(found())
+    assert list(offers) == ["nomsgpack"]
+    assert re.search(
+        r"--tags=nomsgpack leaves .*: [\d.]+ of the build after an edit, 0\.\d+ of the size", offers["nomsgpack"]
+    )
 
 
 def test_pure_go_lookups_are_advised_where_only_the_standard_library_uses_c(project: Path, driver: Driver) -> None:
