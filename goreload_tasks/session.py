@@ -153,8 +153,7 @@ async def _service(
         if app:
             console.raw("dry", dry_line([binary, *argv], project.root, env), settled.name, argv=[binary, *argv])
         return None
-    if app:
-        _mode(settled)
+    mode = _mode(settled) if app else "direct"
 
     async def asked(argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> tuple[int, bytes, bytes]:
         there = os.path.isdir(scratch)  # somebody may have removed our folder; the next build makes it anew
@@ -170,8 +169,7 @@ async def _service(
     learned = Learned(store.learned, memory.key(plan))
     scratch = stack.enter_context(store.scratch())
     stack.callback(discard, store.direct)  # the next run would not trust it
-    mode = _mode(settled)
-    sockets = [] if mode == "direct" or not app else bind(settings, settings.serve.bind)
+    sockets = [] if mode == "direct" else bind(settings, settings.serve.bind)
     for one in sockets:
         stack.callback(one.close)
 

@@ -370,6 +370,7 @@ def test_goreload_reads_the_projects_invoke_yaml(project: Path, driver: Driver) 
 
 def test_watch_rebuilds_without_an_app(project: Path, driver: Driver) -> None:
     server(project)
+    write(project, {"invoke.yaml": "goreload: {serve: {mode: proxy}}\n"})  # without a port: no matter here
     watch = driver.start(project, "watch")
     binary = watch.line(r"built .* -> (.*/app)$")[1]
     assert Path(binary).is_file()
