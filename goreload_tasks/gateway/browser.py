@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from goreload_tasks.gateway import page
 from goreload_tasks.gateway.gate import Crashed, Failed, Held, Open, State
+from goreload_tasks.gateway.streams import Wire
 
 HEARTBEAT = 15.0
 """Seconds after which a silent stream sends a comment, so that nothing between takes it for dead."""
@@ -47,7 +48,7 @@ class Browsers:
         self._launch = 0
         self._refreshes: deque[tuple[int, tuple[str, ...]]] = deque(maxlen=REMEMBERED)
         self._count = 0
-        self._streams: dict[asyncio.StreamWriter, asyncio.Event] = {}
+        self._streams: dict[Wire, asyncio.Event] = {}
         self._closed = False
 
     def show(self, state: State) -> None:
@@ -102,8 +103,7 @@ class Browsers:
         path: str,
         method: str,
         headers: Mapping[str, str],
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        client: Wire,
     ) -> None:
         """Answer a request for `/.goreload/...`; the connection is of no more use then, and the answer says so.
 
@@ -112,57 +112,56 @@ class Browsers:
         """
         name = urlsplit(path).path.removeprefix("/.goreload/")
         if _has_body(headers):  # nothing here takes one
-            writer.write(_plain("413 Content Too Large", method))
+            client.write(_plain("413 Content Too Large", method))
         elif not same_origin(headers):
-            writer.write(_plain("403 Forbidden", method))
+            client.write(_plain("403 Forbidden", method))
         elif name != "events" and name not in FILES:
-            writer.write(_plain("404 Not Found", method))
+            client.write(_plain("404 Not Found", method))
         elif method not in ("GET", "HEAD") or (name == "events" and method != "GET"):
-            writer.write(_plain("405 Method Not Allowed", method))
+            client.write(_plain("405 Method Not Allowed", method))
         elif name == "events":
-            await self._follow(reader, writer)
+            await self._follow(client)
         else:
             content = Path(__file__).with_name(name).read_bytes()
-            writer.write(_answer("200 OK", FILES[name], content, method))
+            client.write(_answer("200 OK", FILES[name], content, method))
         with contextlib.suppress(ConnectionError):
-            await writer.drain()
+            await client.drain()
 
-    async def _follow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _follow(self, client: Wire) -> None:
         """Send what is so, and what changes, until one side leaves. Of changes that come at once the last is sent."""
         news = asyncio.Event()
         news.set()
-        gone = asyncio.ensure_future(_leaves(reader))
+        gone = asyncio.ensure_future(_leaves(client))
         gone.add_done_callback(lambda _: news.set())
-        self._streams[writer] = news
+        self._streams[client] = news
         try:
-            writer.write(
+            client.write(
                 b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n"
                 b"X-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n" + f"retry: {RETRY}\n\n".encode()
             )
             while not (gone.done() or self._closed):
                 if news.is_set():
                     news.clear()
-                    writer.write(f"data: {json.dumps(self.event())}\n\n".encode())
+                    client.write(f"data: {json.dumps(self.event())}\n\n".encode())
                 else:
-                    writer.write(b":\n\n")
-                await writer.drain()
+                    client.write(b":\n\n")
+                await client.drain()
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(HEARTBEAT):
                         await news.wait()
         except ConnectionError:
             pass
         finally:
-            del self._streams[writer]
+            del self._streams[client]
             gone.cancel()
             await asyncio.gather(gone, return_exceptions=True)  # two may not read one stream
-            writer.close()
 
     def close(self) -> None:
         """End all streams at once."""
         self._closed = True
-        for writer in self._streams:
-            if writer.transport.get_write_buffer_size():
-                writer.transport.abort()  # it may never take what it was sent
+        for client in self._streams:
+            if client.unsent:
+                client.abort()  # it may never take what it was sent
         self._tell()
 
     def _tell(self) -> None:
@@ -170,9 +169,9 @@ class Browsers:
             news.set()
 
 
-async def _leaves(reader: asyncio.StreamReader) -> None:
+async def _leaves(client: Wire) -> None:
     with contextlib.suppress(OSError):
-        while await reader.read(4096):
+        while await client.read():
             pass
 
 

@@ -83,11 +83,10 @@ class Front:
         # The first build is under way by now: what only requests need is loaded beside it.
         from goreload_tasks.gateway.listener import Listener
         from goreload_tasks.gateway.passage import Passage
-        from goreload_tasks.gateway.streams import BLOCK
 
         self._gate = gate = Gate(catch_up, self._settings.serve.hold, first)
         self._clients = Passage(gate) if self.whole else self._speak(gate)
-        self._listener = Listener(self._sockets, self._clients.serve, BLOCK)
+        self._listener = Listener(self._sockets, self._clients.serve)
         self.show(self._state)
 
     def _speak(self, gate: Gate) -> Proxy:
@@ -108,8 +107,8 @@ class Front:
             lost=lambda reason: plain(502, reason),
             mark=browsers.stamp,
             tag=lambda head, mark: browsers.tag(head.fields.get("content-security-policy", ()), mark),
-            control=lambda head, reader, writer: browsers.control(
-                head.target, head.method, {name: ", ".join(head.fields[name]) for name in head.fields}, reader, writer
+            control=lambda head, client: browsers.control(
+                head.target, head.method, {name: ", ".join(head.fields[name]) for name in head.fields}, client
             ),
             hosts=functools.lru_cache(256)(lambda host: allowed(host, serve.allowed_hosts, serve.bind)),
         )

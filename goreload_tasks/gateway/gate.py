@@ -79,7 +79,7 @@ class Gate:
         self._catch_up = catch_up
         self._hold = hold
         self._changed = asyncio.Event()
-        self._under_way: Counter[int] = Counter()
+        self._under_way: Counter[int] = Counter()  # requests, by launch
         self._ended = asyncio.Event()
 
     def show(self, state: State) -> None:
@@ -95,9 +95,18 @@ class Gate:
             await seen
         return self.state
 
+    def at_once(self) -> Open | Awaitable[State]:
+        """The launch that serves, for the many that need not wait; else what `enter` waits for."""
+        seen = self._catch_up()
+        return self.state if seen is None and isinstance(self.state, Open) else self._wait(seen)
+
     async def enter(self) -> State:
         """Wait for a state that is not `Held`, but no longer than the hold; then the `Held` that it still waits for."""
-        await self.now()
+        return await self._wait(self._catch_up())
+
+    async def _wait(self, seen: Awaitable[None] | None) -> State:
+        if seen is not None:
+            await seen
         if isinstance(self.state, Held):
             self.waiting += 1
             try:
@@ -134,12 +143,12 @@ class Gate:
         if not self._under_way[launch]:
             del self._under_way[launch]
             self._ended.set()
-            self._ended = asyncio.Event()
 
     async def drained(self, launch: int, patience: float) -> None:
         """Wait until this launch has nothing to answer any more, but no longer than `patience` seconds."""
         end = time.monotonic() + patience
         while self._under_way[launch] and (left := end - time.monotonic()) > 0:
+            self._ended.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await self._ended.wait()

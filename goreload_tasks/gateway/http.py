@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from http import HTTPStatus
 from typing import Self
 
@@ -33,7 +33,7 @@ def _lower(name: str) -> str:
     return name.lower()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Head:
     """The first lines of a request (`status` is 0) or of an answer (`method` and `target` are empty)."""
 
@@ -86,27 +86,81 @@ class Head:
         """A field's comma-separated members, in lower case."""
         return [token.strip(" \t") for token in self.get(name).lower().split(",")] if name in self.fields else []
 
-    @property
+    @cached_property
     def path(self) -> str:
         """The target without authority and query."""
         if self.target[:1] != "/" and (found := ABSOLUTE.match(self.target)):
             return self.target[found.end() :].partition("?")[0] or "/"
         return self.target.partition("?")[0]
 
-    @property
+    @cached_property
     def host(self) -> str | None:
         """Whom the request is for: net/http, too, believes the target before the Host field (RFC 9112 3.2.2)."""
         if self.target[:1] != "/" and (found := ABSOLUTE.match(self.target)):
             return found[1]
         return self.get("host") if "host" in self.fields else None
 
-    @property
+    @cached_property
     def persistent(self) -> bool:
         """Its sender wants the connection to stay (RFC 9112 9.3)."""
         if "connection" not in self.fields:
             return self.version != "HTTP/1.0"
         tokens = self.tokens("connection")
         return "close" not in tokens and (self.version != "HTTP/1.0" or "keep-alive" in tokens)
+
+    @cached_property
+    def for_a_page(self) -> bool:
+        """Of a request: a browser asks for what it will show as a page of its own."""
+        if self.method != "GET":
+            return False
+        if "sec-fetch-dest" in self.fields:
+            return self.get("sec-fetch-dest") in ("document", "iframe")
+        return "text/html" in self.get("accept").lower()
+
+    @cached_property
+    def is_a_page(self) -> bool:
+        """Of an answer: HTML that something can be appended to, and that a browser shows. Error pages too."""
+        kind = self.get("content-type").lower()
+        return (
+            kind.startswith("text/html")
+            and "utf-16" not in kind
+            and "utf-32" not in kind
+            and not self.get("content-disposition").lower().startswith("attachment")
+            and self.status >= 200
+            and self.status != 206
+            and not 300 <= self.status < 400
+            and "content-encoding" not in self.fields
+        )
+
+    @cached_property
+    def is_a_stream(self) -> bool:
+        """Of an answer: events that end with their reader."""
+        return self.get("content-type").startswith("text/event-stream")
+
+    @cached_property
+    def length(self) -> int | None:
+        """Content-Length; raises Malformed when it is no number or two numbers (RFC 9112 6.3, rule 5)."""
+        values = set(self.fields.get("content-length", ()))
+        if not values:
+            return None
+        value = values.pop()
+        if values or not (value.isascii() and value.isdigit()) or len(value) > 18:
+            raise Malformed(f"Content-Length: {self.get('content-length')[:80]}")
+        return int(value)
+
+    @cached_property
+    def chunked(self) -> bool | None:
+        """Is the last transfer coding chunked? None: there is no coding. Raises Malformed for smuggling shapes."""
+        if "transfer-encoding" not in self.fields:
+            return None
+        codings = self.tokens("transfer-encoding")
+        if "content-length" in self.fields:
+            raise Malformed("Transfer-Encoding and Content-Length together")
+        if self.version == "HTTP/1.0":
+            raise Malformed("Transfer-Encoding in HTTP/1.0")
+        if "chunked" in codings[:-1]:
+            raise Malformed(f"Transfer-Encoding: {self.get('transfer-encoding')[:80]}")
+        return codings[-1] == "chunked"
 
 
 # Who asks again asks in the same words, and within a second is answered in the same ones.
@@ -140,44 +194,18 @@ def _parse(raw: bytes) -> tuple[str, dict[str, list[str]]]:
     return lines[0], fields
 
 
-def _length(head: Head) -> int | None:
-    """Content-Length; raises Malformed when it is no number or two numbers (RFC 9112 6.3, rule 5)."""
-    values = set(head.fields.get("content-length", ()))
-    if not values:
-        return None
-    value = values.pop()
-    if values or not (value.isascii() and value.isdigit()) or len(value) > 18:
-        raise Malformed(f"Content-Length: {head.get('content-length')[:80]}")
-    return int(value)
-
-
-def _chunked(head: Head) -> bool | None:
-    """Is the last transfer coding chunked? None: there is no coding. Raises Malformed for smuggling shapes."""
-    if "transfer-encoding" not in head.fields:
-        return None
-    codings = head.tokens("transfer-encoding")
-    if "content-length" in head.fields:
-        raise Malformed("Transfer-Encoding and Content-Length together")
-    if head.version == "HTTP/1.0":
-        raise Malformed("Transfer-Encoding in HTTP/1.0")
-    if "chunked" in codings[:-1]:
-        raise Malformed(f"Transfer-Encoding: {head.get('transfer-encoding')[:80]}")
-    return codings[-1] == "chunked"
-
-
 def upload(head: Head) -> Framing:
     """How a request's body is framed (RFC 9112 6.3); raises Malformed."""
-    chunked = _chunked(head)
-    if chunked is False:
+    if head.chunked is False:
         raise Malformed(f"Transfer-Encoding: {head.get('transfer-encoding')[:80]}")
-    return Chunked() if chunked else Length(_length(head) or 0)
+    return Chunked() if head.chunked else Length(head.length or 0)
 
 
 def download(method: str, answer: Head, tail: bytes = b"") -> Framing:
     """How the body of the answer to such a request is framed (RFC 9112 6.3); raises Malformed."""
     if method == "HEAD" or answer.status < 200 or answer.status in (204, 304) or tunnels(method, answer):
         return Length(0)
-    chunked, length = _chunked(answer), _length(answer)
+    chunked, length = answer.chunked, answer.length
     if chunked:
         return Chunked(tail)
     return Forever(tail) if chunked is False or length is None else Length(length, tail)
@@ -232,7 +260,7 @@ def _forwarded(head: Head, peer: str) -> bytes:
     if "x-forwarded-proto" not in fields:
         lines += "X-Forwarded-Proto: http\r\n"
     raw = added(head.raw, lines.encode("latin-1")) if lines else head.raw
-    if not for_a_page(head):
+    if not head.for_a_page:
         return raw
     # What the browser has kept may have been made by an older program, and says so in its script: it would ask for
     # ever. And an app that compresses would make bytes that nothing can be appended to.
@@ -248,29 +276,6 @@ def relocated(answer: Head, hosts: set[str], inner: int, outer: int) -> bytes:
     if not found or found[1].lower() not in hosts or int(found[2]) != inner:
         return answer.raw
     return replaced(answer.raw, "Location", f"{location[: found.start(2)]}{outer}{location[found.end() :]}")
-
-
-def for_a_page(head: Head) -> bool:
-    """A browser asks for what it will show as a page of its own."""
-    if head.method != "GET":
-        return False
-    if "sec-fetch-dest" in head.fields:
-        return head.get("sec-fetch-dest") in ("document", "iframe")
-    return "text/html" in head.get("accept").lower()
-
-
-def is_a_page(answer: Head) -> bool:
-    """HTML that something can be appended to, and that a browser shows: error pages too; no redirect, no download."""
-    return (
-        "utf-16" not in answer.get("content-type").lower()
-        and "utf-32" not in answer.get("content-type").lower()
-        and not answer.get("content-disposition").lower().startswith("attachment")
-        and answer.get("content-type").lower().startswith("text/html")
-        and answer.status >= 200
-        and answer.status != 206
-        and not 300 <= answer.status < 400
-        and "content-encoding" not in answer.fields
-    )
 
 
 def plain(status: int, text: str) -> bytes:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from goreload_tasks.gateway.gate import Gate, Open
-from goreload_tasks.gateway.streams import Source, half_close
+from goreload_tasks.gateway.streams import Wire
 
 PREFACE = len(b"SM\r\n\r\n")
 """Bytes of the client's preface after what reads as a head of HTTP/1 (RFC 9113 3.4)."""
@@ -82,16 +82,10 @@ class Streams:
         gate: is asked for each request, and counts it until it is answered.
     """
 
-    def __init__(
-        self,
-        gate: Gate,
-        client: tuple[Source, asyncio.StreamWriter],
-        app: tuple[Source, asyncio.StreamWriter],
-        to: Open,
-    ) -> None:
+    def __init__(self, gate: Gate, client: Wire, app: Wire, to: Open) -> None:
         self._gate = gate
-        self._from_client, self._to_client = client
-        self._from_app, self._to_app = app
+        self._client = client
+        self._app = app
         self._to = to
         self._answers = Frames()
         self._newest = 0  # the last stream that the app got
@@ -117,18 +111,18 @@ class Streams:
         """The client's frames to the app."""
         frames, passing = Frames(PREFACE), True
         try:
-            while block := await self._from_client.read():
+            while block := await self._client.read():
                 for piece in frames.cut(block):
                     if piece.first:
                         passing = await self._may_pass(piece)
                     if passing:
-                        self._to_app.write(piece.data)
+                        self._app.write(piece.data)
                     if piece.kind == RST_STREAM and piece.last:
                         self._end(piece.stream)
-                await self._to_app.drain()
-            half_close(self._to_app)
+                await self._app.drain()
+            self._app.half_close()
         except OSError:
-            self._to_app.transport.abort()
+            self._app.abort()
 
     async def _may_pass(self, piece: Piece) -> bool:
         if piece.kind == HEADERS and piece.stream > self._newest and not self._leaving:
@@ -143,14 +137,14 @@ class Streams:
 
     async def _answer(self) -> None:
         """The app's frames to the client."""
-        while not (self._leaving and not self._open) and (block := await self._from_app.read()):
+        while not (self._leaving and not self._open) and (block := await self._app.read()):
             for piece in self._answers.cut(block):
                 if piece.first and self._leaving:
                     self._tell()
-                self._to_client.write(piece.data)
+                self._client.write(piece.data)
                 if piece.last and (piece.kind == RST_STREAM or self._ends(piece)):
                     self._end(piece.stream)
-            await self._to_client.drain()
+            await self._client.drain()
 
     def _ends(self, piece: Piece) -> bool:
         return piece.kind in (DATA, HEADERS) and bool(piece.flags & END_STREAM)
@@ -166,9 +160,9 @@ class Streams:
         if self._answers.between:
             self._tell()
         if not self._open:
-            self._to_app.transport.abort()
+            self._app.abort()
 
     def _tell(self) -> None:
         if not self._told:
             self._told = True
-            self._to_client.write(goaway(self._newest))
+            self._client.write(goaway(self._newest))

@@ -7,7 +7,7 @@ import resource
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 
-from goreload_tasks.gateway.streams import Source, farewell
+from goreload_tasks.gateway.streams import Wire
 
 FILES = 65536
 """Open files that are asked of the system. A client that asks every 2 ms through a build of 10 s needs 5,000."""
@@ -44,18 +44,15 @@ class Listener:
     Args:
         sockets: that listen.
         serve: one connection, until nothing more is to be said on it. Raises OSError when the client is gone.
-        limit: of its reader, in bytes.
     """
 
     def __init__(
         self,
         sockets: Sequence[socket.socket],
-        serve: Callable[[Source, asyncio.StreamWriter], Awaitable[None]],
-        limit: int,
+        serve: Callable[[Wire], Awaitable[None]],
     ) -> None:
         self._sockets = sockets
         self._serve = serve
-        self._limit = limit
         self._room = room()
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -107,17 +104,14 @@ class Listener:
             self._pause()
 
     async def _take(self, connection: socket.socket) -> None:
-        reader = asyncio.StreamReader(self._limit, self._loop)
-        protocol = asyncio.StreamReaderProtocol(reader, loop=self._loop)
-        transport, _ = await self._loop.connect_accepted_socket(lambda: protocol, connection)
-        client, writer = Source(reader), asyncio.StreamWriter(transport, protocol, reader, self._loop)
+        _, client = await self._loop.connect_accepted_socket(Wire, connection)
         try:
-            await self._serve(client, writer)
-            await farewell(client, writer)
+            await self._serve(client)
+            await client.farewell()
         except (OSError, asyncio.CancelledError):
             pass  # the client is gone, or we are: nobody to tell (and asyncio 3.11 logs a cancelled task as an error)
         finally:
-            transport.abort()
+            client.abort()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -11,7 +11,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from goreload_tasks.gateway.gate import Gate, Open, State
-from goreload_tasks.gateway.streams import BLOCK, Source, half_close, pump, reset
+from goreload_tasks.gateway.streams import Wire, connect, pump
 
 
 class _Outdated(Exception):  # noqa: N818 - it is the launch that is
@@ -29,10 +29,10 @@ class Passage:
         self._gate = gate
         self._ways: set[_Way] = set()
 
-    async def serve(self, client: Source, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, client: Wire) -> None:
         """One client connection. It is closed where nothing serves it: there is no word that all clients know."""
         while isinstance(state := await self._enter(client), Open):
-            way = _Way(self._gate, state, client, writer)
+            way = _Way(self._gate, state, client)
             self._ways.add(way)
             try:
                 await way.go()
@@ -47,7 +47,7 @@ class Passage:
             if way.to.launch == launch and way.client.held:
                 way.end()
 
-    async def _enter(self, client: Source) -> State | None:
+    async def _enter(self, client: Wire) -> State | None:
         """Wait at the gate; None: the client has ended meanwhile, without a word."""
         entering, filling = asyncio.ensure_future(self._gate.enter()), asyncio.ensure_future(client.fill())
         try:
@@ -66,47 +66,46 @@ class _Way:
 
     gate: Gate
     to: Open
-    client: Source
-    writer: asyncio.StreamWriter
+    client: Wire
     used: bool = field(default=False, init=False)
     """Something was said on it, by either."""
-    app: asyncio.StreamWriter | None = field(default=None, init=False)
+    app: Wire | None = field(default=None, init=False)
 
     def end(self) -> None:
         """Break it off."""
         if self.app:
-            self.app.transport.abort()
+            self.app.abort()
 
     async def go(self) -> None:
         """Pass bytes both ways until both ended, or the launch is outdated; what breaks one end breaks the other."""
         try:
-            reader, app = await asyncio.open_connection(self.to.host, self.to.port, limit=BLOCK)
+            app = await connect(self.to.host, self.to.port)
         except OSError:  # it is dying
             return
         self.app = app
         try:
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._up(app))
-                both.create_task(self._down(Source(reader)))
+                both.create_task(self._down(app))
         except* (_Outdated, OSError):
             if self.used:  # an answer may be under way: nobody must take what there is of it for all
-                reset(self.writer)
+                self.client.reset()
         finally:
             self.end()
 
-    async def _up(self, app: asyncio.StreamWriter) -> None:
+    async def _up(self, app: Wire) -> None:
         while self.client.held or await self.client.fill():
             if await self.gate.enter() != self.to:  # where nothing came of the save, it goes on
                 raise _Outdated
             self.used = True
             app.write(self.client.take())
             await app.drain()
-        half_close(app)
+        app.half_close()
 
-    async def _down(self, app: Source) -> None:
+    async def _down(self, app: Wire) -> None:
         if await app.fill():
             self.used = True
             self.gate.answered(self.to.launch)
         elif not self.used:  # it ended before a word
             raise _Outdated
-        await pump(app, self.writer)
+        await pump(app, self.client)

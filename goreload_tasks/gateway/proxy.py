@@ -6,6 +6,7 @@ One upstream connection belongs to each client connection, so a connection means
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import ParamSpec
@@ -17,9 +18,7 @@ from goreload_tasks.gateway.http import (
     Head,
     download,
     fitted,
-    for_a_page,
     forwarded,
-    is_a_page,
     plain,
     relocated,
     replaced,
@@ -27,7 +26,7 @@ from goreload_tasks.gateway.http import (
     upload,
 )
 from goreload_tasks.gateway.http_2 import Streams
-from goreload_tasks.gateway.streams import BLOCK, Source, feed, half_close, pump, reset, text
+from goreload_tasks.gateway.streams import BLOCK, Wire, connect, pump, text
 
 P = ParamSpec("P")
 
@@ -64,8 +63,7 @@ class Upstream:
     """A connection to the app."""
 
     to: Open
-    source: Source
-    writer: asyncio.StreamWriter
+    wire: Wire
     used: bool = False
 
 
@@ -92,7 +90,7 @@ class Proxy:
         lost: Callable[[str], bytes],
         mark: Callable[[], str],
         tag: Callable[[Head, str], bytes],
-        control: Callable[[Head, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+        control: Callable[[Head, Wire], Awaitable[None]],
         hosts: Callable[[str], bool],
     ) -> None:
         self.gate = gate
@@ -105,12 +103,13 @@ class Proxy:
         self.hosts = hosts
         # The loop holds a task that waits on a half-closed connection weakly, so it could be collected.
         self._connections: dict[asyncio.Task[None], Connection] = {}
+        self._round: asyncio.TimerHandle | None = None
 
-    async def serve(self, client: Source, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, client: Wire) -> None:
         """One client connection; for a `Listener`."""
         task: asyncio.Task[None] | None = asyncio.current_task()
         assert task
-        self._connections[task] = connection = Connection(self, task, client, writer)
+        self._connections[task] = connection = Connection(self, task, client)
         try:
             await connection.run()
         finally:
@@ -121,28 +120,41 @@ class Proxy:
         """End what is still connected to a launch: idle connections, and streams that would never end by themselves."""
         for connection in self._connections.values():
             if connection.upstream and connection.upstream.to.launch == launch:
-                connection.upstream.writer.transport.abort()
+                connection.upstream.wire.abort()
+
+    def look_after(self) -> None:
+        """Have the clients watched whose answers are not there soon; one timer does for all of them."""
+        if not self._round:
+            self._round = asyncio.get_running_loop().call_later(SOON, self._look)
+
+    def _look(self) -> None:
+        self._round = None
+        due = time.monotonic() - SOON
+        for connection in self._connections.values():
+            if connection.asked is None:
+                continue
+            if connection.asked <= due:
+                connection.watch()
+            else:
+                self.look_after()
 
 
 class Connection:
     """One client's connection: request after request."""
 
-    def __init__(self, proxy: Proxy, task: asyncio.Task[None], client: Source, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, proxy: Proxy, task: asyncio.Task[None], client: Wire) -> None:
         self.proxy = proxy
         self.task = task
         self.client = client
-        self.writer = writer
-        peer = writer.get_extra_info("peername")
-        self.peer = str(peer[0]) if peer else ""
         self.upstream: Upstream | None = None
         self.kept: bytes | None = b""  # of the body, what has been sent; None: it cannot be sent again
         self.counted: int | None = None  # the launch that has a request of ours under way
-        self.sent: asyncio.StreamWriter | None = None  # who has the whole request, and learns that the client ended
+        self.sent: Wire | None = None  # who has the whole request, and learns that the client ended
         self.ended = False  # the client sends nothing more; it may still listen
         self.malformed: Malformed | None = None  # what the helper found in the body
         # The only other one who reads the client: it sends the body, then sees whether the client goes away.
         self.helper: asyncio.Task[None] | None = None
-        self.timer: asyncio.TimerHandle | None = None
+        self.asked: float | None = None  # when the request came that nobody watches the client of yet
 
     async def run(self) -> None:
         """Until one side ends it; raises OSError when the client is gone."""
@@ -156,7 +168,7 @@ class Connection:
     def drop(self) -> None:
         """Leave the app; a request under way is cancelled there."""
         if self.upstream:
-            self.upstream.writer.transport.abort()
+            self.upstream.wire.abort()
             self.upstream = None
 
     # -- one request ---------------------------------------------------------------------------------------------
@@ -173,27 +185,30 @@ class Connection:
                 plain(403, f"{head.host} is no host of this server: add it to serve.allowed_hosts"), head, body
             )
         if head.path.startswith(OWN):
-            await self._control(head)
+            await self.proxy.control(head, self.client)
             return False
         try:
             return await self._forward(head, body)
         finally:
-            await self._alone()
-            self.sent = None
+            self.sent = self.asked = None
+            if self.helper:
+                await self._alone()
 
     async def _forward(self, head: Head, body: Framing) -> bool:
         """Through the gate, as often as it takes."""
         self.kept = b"" if body.done or head.method in REPLAYABLE else None
         reason = ""
         for _ in range(TRIES):
-            self.timer = asyncio.get_running_loop().call_later(SOON, self._help, self._watch)
-            state = await self.proxy.gate.enter()
+            self.asked = time.monotonic()
+            self.proxy.look_after()
+            found = self.proxy.gate.at_once()
+            state = found if isinstance(found, Open) else await found
             if not isinstance(state, Open):
                 return await self._reply(self.proxy.refuse(state, head), head, body)
             try:
                 # Counted before the connection is there: between the two the gate could see nobody and stop the app.
                 self._begin(state.launch)
-                return await self._exchange(head, body, await self._reach(state))
+                return await self._exchange(head, body, self._reached(state) or await self._reach(state))
             except Gone as gone:
                 self._end()
                 self.drop()
@@ -234,52 +249,57 @@ class Connection:
     async def _lives(self, state: Open) -> bool:
         """Does the app accept a connection that stands? A dying process may lose its listener last."""
         try:
-            upstream = await self._reach(state)
+            upstream = self._reached(state) or await self._reach(state)
             async with asyncio.timeout(STANDS):
-                await upstream.source.fill()
+                await upstream.wire.fill()
         except TimeoutError:
             return True
         except (Gone, OSError):
             pass
         return False
 
-    async def _reach(self, state: Open) -> Upstream:
-        """The connection to this launch, a new one if need be; raises Gone."""
+    def _reached(self, state: Open) -> Upstream | None:
+        """The connection to this launch, if there is one that can be used again."""
         upstream = self.upstream
-        if upstream and upstream.to == state and not upstream.source.ended:
-            return upstream
+        # What came since its last answer, nobody asked for: it must not be the next answer.
+        return upstream if upstream and upstream.to == state and upstream.wire.quiet else None
+
+    async def _reach(self, state: Open) -> Upstream:
+        """A new connection to this launch; raises Gone."""
         self.drop()
         try:
-            reader, writer = await asyncio.open_connection(state.host, state.port, limit=BLOCK)
+            wire = await connect(state.host, state.port)
         except OSError as error:
             raise Gone(f"{state.host}:{state.port}: {text(error)}", sent=False) from None
-        self.upstream = Upstream(state, Source(reader), writer)
+        self.upstream = Upstream(state, wire)
         return self.upstream
 
     async def _exchange(self, head: Head, body: Framing, upstream: Upstream) -> bool:
         """The request to the app and its answer back; raises Gone, and Malformed for the request."""
         stale, upstream.used = upstream.used, True
-        mark = self.proxy.mark() if for_a_page(head) else ""
+        mark = self.proxy.mark() if head.for_a_page else ""
         if head.method == "PRI":  # HTTP/2 without an upgrade (RFC 9113 3.3)
             self._end()
             await self._alone()
-            upstream.writer.write(head.raw)
-            ends = (self.client, self.writer), (upstream.source, upstream.writer)
-            await Streams(self.proxy.gate, *ends, upstream.to).run()
+            upstream.wire.write(head.raw)
+            await Streams(self.proxy.gate, self.client, upstream.wire, upstream.to).run()
             return False
-        await self._send(head, body, upstream)
+        if self.helper and not body.done:
+            await self._alone()
+        self._send(head, body, upstream)
         try:
             answer = await self._final(upstream, stale)
             self.proxy.gate.answered(upstream.to.launch)
-            tail = self.proxy.tag(answer, mark) if mark and is_a_page(answer) else b""
+            tail = self.proxy.tag(answer, mark) if mark and answer.is_a_page else b""
             framing = download(head.method, answer, tail)
         except Malformed as error:
             self.drop()
             return await self._reply(self.proxy.lost(f"the app's answer is not HTTP/1.1: {error}"), head, body)
-        if tunnels(head.method, answer) or answer.get("content-type").startswith("text/event-stream"):
+        tunnel = tunnels(head.method, answer)
+        if tunnel or answer.is_a_stream:
             self._end()  # that ends only with its reader
         await self._pass(self._head(head, answer, framing, tail), framing, upstream)
-        if tunnels(head.method, answer):
+        if tunnel:
             return await self._tunnel(upstream)
         if not framing.done or isinstance(framing, Forever) or not (answer.persistent and head.persistent):
             return False
@@ -288,28 +308,26 @@ class Connection:
             if self.malformed:
                 raise self.malformed
             await self._push(body, upstream)
-        if upstream.source.held:  # nobody asked for that, so it must not be the next answer
-            self.drop()
         return body.done
 
-    async def _send(self, head: Head, body: Framing, upstream: Upstream) -> None:
+    def _send(self, head: Head, body: Framing, upstream: Upstream) -> None:
         """The head and what is here of the body; the helper sends the rest."""
-        first = forwarded(head, self.peer) + (self.kept or b"")
+        first = forwarded(head, self.client.peer[0]) + (self.kept or b"")
         if not body.done:
-            await self._alone()
             first += self._part(body, self.client.take())
-        upstream.writer.write(first)
-        self.sent = upstream.writer
+        upstream.wire.write(first)
+        self.sent = upstream.wire
         if not body.done:
+            self.asked = None
             self._help(self._upload, body, upstream)
         elif self.ended:
-            half_close(upstream.writer)
+            upstream.wire.half_close()
 
     async def _final(self, upstream: Upstream, stale: bool) -> Head:
         """The answer that is not interim (RFC 9110 15.2); those are passed on. Raises Gone and Malformed."""
         while True:
             try:
-                raw = await upstream.source.head()
+                raw = await upstream.wire.head()
             except OSError as error:
                 raise Gone(f"the app closed the connection: {text(error)}", stale=stale) from None
             if not raw:
@@ -317,14 +335,14 @@ class Connection:
             answer = Head.answer(raw)
             if answer.status >= 200 or answer.status == 101:
                 return answer
-            self.writer.write(raw)
-            await self.writer.drain()
+            self.client.write(raw)
+            await self.client.drain()
 
     def _head(self, head: Head, answer: Head, framing: Framing, tail: bytes) -> bytes:
         """The answer's head as the client gets it."""
         raw = answer.raw
         if "location" in answer.fields and self.upstream:
-            host, inner = self.upstream.writer.get_extra_info("peername")[:2]
+            host, inner = self.upstream.wire.peer
             asked = (head.host or "").rpartition(":")[0] or head.host or ""
             names = {"localhost", "127.0.0.1", "[::1]", host, f"[{host}]", asked.lower()}
             raw = relocated(answer, names, inner, self.proxy.port())
@@ -335,34 +353,38 @@ class Connection:
     async def _pass(self, head: bytes, framing: Framing, upstream: Upstream) -> None:
         """The answer to the client, as it comes. The framing is not done afterwards if the app broke off."""
         try:
-            self.writer.write(head + framing.feed(upstream.source.take()))
+            self.client.write(head + framing.feed(upstream.wire.take()))
             while not framing.done:
-                await self.writer.drain()
+                await self.client.drain()
                 try:
-                    block = await upstream.source.read()
+                    block = await upstream.wire.read()
                 except OSError:
-                    reset(self.writer)
+                    self.client.reset()
                     return
                 if not block:
-                    self.writer.write(framing.end())
+                    self.client.write(framing.end())
                     return
-                self.writer.write(framing.feed(block))
+                self.client.write(framing.feed(block))
         except Malformed:  # too late for words
-            reset(self.writer)
+            self.client.reset()
             return
-        upstream.source.held = framing.rest
-        await self.writer.drain()
+        upstream.wire.held = framing.rest
+        if self.client.full:
+            await self.client.drain()
 
     # -- while the app answers -----------------------------------------------------------------------------------
 
     def _help(self, work: Callable[P, Coroutine[None, None, None]], *args: P.args, **named: P.kwargs) -> None:
         self.helper = asyncio.get_running_loop().create_task(work(*args, **named))
 
+    def watch(self) -> None:
+        """From here on see the client go away."""
+        self.asked = None
+        self._help(self._watch)
+
     async def _alone(self) -> None:
         """From here on nobody else reads the client."""
-        if self.timer:
-            self.timer.cancel()
-            self.timer = None
+        self.asked = None
         if self.helper:
             self.helper.cancel()
             await asyncio.wait([self.helper])
@@ -374,7 +396,7 @@ class Connection:
             if not self.client.held and not await self.client.fill():
                 self.ended = True
                 if self.sent:
-                    half_close(self.sent)
+                    self.sent.half_close()
         except OSError:
             self.task.cancel()
 
@@ -386,16 +408,16 @@ class Connection:
             self.task.cancel()
         except Malformed as error:
             self.malformed = error
-            upstream.writer.transport.abort()
+            upstream.wire.abort()
         else:
             await self._watch()
 
     async def _push(self, body: Framing, upstream: Upstream) -> None:
         """The body to the app, until one of them ends; raises OSError when the client is gone, and Malformed."""
         while not body.done and (block := await self.client.read()):
-            upstream.writer.write(self._part(body, block))
+            upstream.wire.write(self._part(body, block))
             try:
-                await upstream.writer.drain()
+                await upstream.wire.drain()
             except OSError:  # whoever reads the answer sees it too
                 return
 
@@ -412,11 +434,11 @@ class Connection:
         await self._alone()
         try:
             async with asyncio.TaskGroup() as both:
-                both.create_task(pump(self.client, upstream.writer))
-                both.create_task(pump(upstream.source, self.writer))
+                both.create_task(pump(self.client, upstream.wire))
+                both.create_task(pump(upstream.wire, self.client))
         except* OSError:
-            reset(self.writer)
-            reset(upstream.writer)
+            self.client.reset()
+            upstream.wire.reset()
         return False
 
     # -- what we answer ourselves --------------------------------------------------------------------------------
@@ -429,8 +451,8 @@ class Connection:
             self.client.held = body.rest
         small = body.done or (isinstance(body, Length) and body.left <= BLOCK and "expect" not in head.fields)
         keep = small and head.persistent and head.version == "HTTP/1.1"
-        self.writer.write(fitted(answer, head.method, keep))
-        await self.writer.drain()
+        self.client.write(fitted(answer, head.method, keep))
+        await self.client.drain()
         while keep and not body.done and (block := await self.client.read()):
             body.feed(block)
             self.client.held = body.rest
@@ -438,14 +460,4 @@ class Connection:
 
     def _malformed(self, error: Malformed) -> None:
         """Nobody knows where the next request begins, so this is the last answer."""
-        self.writer.write(fitted(plain(error.status, str(error)), "", keep=False))
-
-    async def _control(self, head: Head) -> None:
-        """A request for us, with a reader that has what we have read too far."""
-        reader = asyncio.StreamReader(limit=BLOCK)
-        feeder = asyncio.get_running_loop().create_task(feed(self.client, reader))
-        try:
-            await self.proxy.control(head, reader, self.writer)
-        finally:
-            feeder.cancel()
-            await asyncio.wait([feeder])
+        self.client.write(fitted(plain(error.status, str(error)), "", keep=False))

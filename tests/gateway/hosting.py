@@ -21,7 +21,7 @@ from goreload_tasks.gateway.http import Head, plain
 from goreload_tasks.gateway.listener import Listener
 from goreload_tasks.gateway.passage import Passage
 from goreload_tasks.gateway.proxy import Proxy
-from goreload_tasks.gateway.streams import BLOCK
+from goreload_tasks.gateway.streams import Wire
 from tests.driver import DEADLINE
 
 T = TypeVar("T")
@@ -65,11 +65,13 @@ class App:
         self.process.stdout.close()
 
 
-async def control(head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def control(head: Head, client: Wire) -> None:
     """What the tests serve themselves: it says what it was asked."""
-    body = await reader.readexactly(int(head.get("content-length") or 0))
-    writer.write(plain(200, f"own {head.target} {body!r}"))
-    await writer.drain()
+    body, length = b"", int(head.get("content-length") or 0)
+    while len(body) < length:
+        body += await client.read()
+    client.write(plain(200, f"own {head.target} {body[:length]!r}"))
+    await client.drain()
 
 
 def proxy_before(gate: Gate, port: int) -> Proxy:
@@ -107,7 +109,7 @@ class Hosted:
         self.port: int = listener.getsockname()[1]
         self.proxy = proxy_before(self.gate, self.port)
         self._clients = Passage(self.gate) if self._whole else self.proxy
-        self._listener = Listener([listener], self._clients.serve, BLOCK)
+        self._listener = Listener([listener], self._clients.serve)
 
     async def close(self) -> None:
         """End every connection."""

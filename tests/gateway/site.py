@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -12,7 +12,9 @@ from typing import Self
 
 from goreload_tasks.gateway.browser import Browsers
 from goreload_tasks.gateway.gate import Held, Open, State
+from goreload_tasks.gateway.listener import Listener
 from goreload_tasks.gateway.page import answer
+from goreload_tasks.gateway.streams import Wire
 from tests.driver import DEADLINE
 
 PAGE = """<!doctype html>
@@ -44,8 +46,6 @@ class Site:
         self._state: State = Held("the first build")
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
-        self._tasks: set[asyncio.Task[None] | None] = set()
-        self._writers: set[asyncio.StreamWriter] = set()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -86,73 +86,52 @@ class Site:
         asyncio.run_coroutine_threadsafe(called(), self._loop).result(DEADLINE)
 
     async def _begin(self) -> None:
-        self._server = await asyncio.start_server(self._handle, "localhost", self.port or None)
-        self.port = self._server.sockets[0].getsockname()[1]
+        one = socket.create_server(("127.0.0.1", self.port))
+        self.port = one.getsockname()[1]
+        self._listener = Listener([one], self._serve)
 
     async def _end(self) -> None:
         self._browsers.close()
-        for (
-            each
-        ) in self._server.sockets:  # a server that is closed while it accepts leaks the connection (asyncio 3.11)
-            self._loop.remove_reader(each.fileno())
-        quiet = 0
-        while quiet < 5:  # a connection that was just accepted has its task only some turns of the loop later
-            await asyncio.sleep(0)
-            for writer in self._writers:
-                writer.transport.abort()
-            others = asyncio.all_tasks() - {asyncio.current_task()}
-            quiet = 0 if others else quiet + 1
-            if others:
-                await asyncio.wait(others, timeout=0.01)
-        self._server.close()
+        self._listener.stop()
+        await self._listener.close()
 
-    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._tasks.add(asyncio.current_task())  # the loop holds it weakly
-        self._writers.add(writer)
+    async def _serve(self, client: Wire) -> None:
+        while raw := await client.head():
+            first, *lines = raw.decode().split("\r\n")[:-2]
+            headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+            method, path, _ = first.split()
+            if path.startswith("/.goreload/"):
+                await self._control(method, path, headers, client)
+                return
+            await self._answer(method, path, headers, client)
+
+    async def _control(self, method: str, path: str, headers: Mapping[str, str], client: Wire) -> None:
+        self.hits[path] += 1
+        streaming = path.endswith("/events")
+        self.streams += streaming
         try:
-            while not writer.is_closing():
-                first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
-                headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-                method, path, _ = first.split()
-                await self._answer(method, path, headers, reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
+            await self._browsers.control(path, method, headers, client)
         finally:
-            writer.transport.abort()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
+            self.streams -= streaming
 
-    async def _answer(
-        self,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> None:
+    async def _answer(self, method: str, path: str, headers: Mapping[str, str], client: Wire) -> None:
         file = path.partition("?")[0]
         self.hits[file] += 1
-        if path.startswith("/.goreload/"):
-            streaming = path.endswith("/events")
-            self.streams += streaming
-            try:
-                await self._browsers.control(path, method, headers, reader, writer)
-            finally:
-                self.streams -= streaming
-            return
-        await reader.readexactly(int(headers.get("content-length", "0")))
+        left = int(headers.get("content-length", "0"))
+        while left > 0:
+            left -= len(await client.read())
         if not isinstance(self._state, Open):
-            writer.write(answer(self._state, headers.get("accept", ""), method, self._root))
+            client.write(answer(self._state, headers.get("accept", ""), method, self._root))
         elif file in self.files:
             kind = "text/css" if file.endswith(".css") else "text/plain"
-            writer.write(_whole(kind, self.files[file].encode(), "Cache-Control: max-age=3600\r\n"))
+            client.write(_whole(kind, self.files[file].encode(), "Cache-Control: max-age=3600\r\n"))
         else:
             policy = POLICIES.get(file)
             page = PAGE.format(launch=self._state.launch, template=self.template).encode()
             tag = self._browsers.tag([policy] if policy else [])
             more = f"Content-Security-Policy: {policy}\r\n" if policy else ""
-            writer.write(_whole("text/html", page + tag, more))
-        await writer.drain()
+            client.write(_whole("text/html", page + tag, more))
+        await client.drain()
 
 
 def _whole(kind: str, content: bytes, more: str = "") -> bytes:

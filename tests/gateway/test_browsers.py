@@ -16,7 +16,10 @@ from goreload_tasks.build.diagnostics import Problem
 from goreload_tasks.gateway import browser
 from goreload_tasks.gateway.browser import REMEMBERED, Browsers, permission, same_origin
 from goreload_tasks.gateway.gate import Crashed, Failed, Held, Open
+from goreload_tasks.gateway.listener import Listener
 from goreload_tasks.gateway.page import MOST
+from goreload_tasks.gateway.sockets import inner
+from goreload_tasks.gateway.streams import Wire
 from tests.driver import DEADLINE
 
 
@@ -104,26 +107,23 @@ def test_a_stamp_tells_runs_launches_and_refreshes_apart() -> None:
 @contextlib.asynccontextmanager
 async def serving(browsers: Browsers) -> AsyncIterator[int]:
     """A server that hands every request to the browsers; its port."""
-    tasks: set[asyncio.Task[None]] = set()
 
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task
-        tasks.add(task)
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
-            headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-            method, path, _ = first.split()
-            await browsers.control(path, method, headers, reader, writer)
-        writer.close()
+    async def handle(client: Wire) -> None:
+        if not (raw := await client.head()):
+            return
+        first, *lines = raw.decode().split("\r\n")[:-2]
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        method, path, _ = first.split()
+        await browsers.control(path, method, headers, client)
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    server = inner()
+    listener = Listener([server], handle)
     try:
-        yield server.sockets[0].getsockname()[1]
+        yield server.getsockname()[1]
     finally:
         browsers.close()
-        server.close()
-        await asyncio.gather(*tasks)
+        listener.stop()
+        await listener.close()
 
 
 class Client:
@@ -315,9 +315,9 @@ def test_close_ends_all_streams_even_one_that_takes_nothing() -> None:
         stalled, listening = await (await connect()).events(), await (await connect()).events()
         await listening.event()
         stalled.writer.transport.pause_reading()  # type: ignore[attr-defined]  # a transport of a socket reads too
-        writer = next(iter(browsers._streams))
+        stream = next(iter(browsers._streams))
         number = 0
-        while writer.transport.get_write_buffer_size() < 1 << 16:  # above that nothing more is written
+        while not stream.full:
             number += 1
             browsers.show(Failed((Problem("", 0, 0, f"{number} " + "x" * 4000),) * MOST))
             await asyncio.sleep(0)

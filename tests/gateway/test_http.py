@@ -13,9 +13,7 @@ from goreload_tasks.gateway.http import (
     added,
     download,
     fitted,
-    for_a_page,
     forwarded,
-    is_a_page,
     plain,
     relocated,
     replaced,
@@ -246,7 +244,7 @@ def test_only_a_request_for_a_page_loses_its_accept_encoding() -> None:
     ],
 )
 def test_request_for_a_page(lines: list[str], start: str, page: bool) -> None:
-    assert for_a_page(request(*lines, start=start)) is page
+    assert request(*lines, start=start).for_a_page is page
 
 
 @pytest.mark.parametrize(
@@ -262,7 +260,7 @@ def test_request_for_a_page(lines: list[str], start: str, page: bool) -> None:
     ],
 )
 def test_answer_is_a_page(lines: list[str], status: int, page: bool) -> None:
-    assert is_a_page(answer(*lines, start=f"HTTP/1.1 {status} x")) is page
+    assert answer(*lines, start=f"HTTP/1.1 {status} x").is_a_page is page
 
 
 @pytest.mark.parametrize(

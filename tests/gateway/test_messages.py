@@ -18,7 +18,7 @@ from goreload_tasks.gateway.gate import Gate, Open
 from goreload_tasks.gateway.http import Head, forwarded
 from goreload_tasks.gateway.listener import Listener
 from goreload_tasks.gateway.sockets import inner
-from goreload_tasks.gateway.streams import BLOCK, Source
+from goreload_tasks.gateway.streams import Wire
 from tests.driver import DEADLINE
 from tests.gateway.conversing import ask, chunks
 from tests.gateway.hosting import App, Client, proxy_before
@@ -28,14 +28,13 @@ import asyncio, sys
 from goreload_tasks.gateway.gate import Gate, Open
 from goreload_tasks.gateway.listener import Listener
 from goreload_tasks.gateway.sockets import inner
-from goreload_tasks.gateway.streams import BLOCK
 from tests.gateway.hosting import proxy_before
 
 async def main():
     gate = Gate(lambda: None, 1)
     gate.show(Open(1, "127.0.0.1", int(sys.argv[1])))
     port = inner()
-    listener = Listener([port], proxy_before(gate, 1).serve, BLOCK)
+    listener = Listener([port], proxy_before(gate, 1).serve)
     print(port.getsockname()[1], flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     print(*[line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")])
@@ -139,7 +138,7 @@ async def exchange(messages: list[tuple[bytes, bytes]], cut: Cut) -> tuple[list[
     gate.show(Open(1, "127.0.0.1", upstream.sockets[0].getsockname()[1]))
     proxy = proxy_before(gate, 1)
     port = inner()
-    listener = Listener([port], proxy.serve, BLOCK)
+    listener = Listener([port], proxy.serve)
     reader, writer = await asyncio.open_connection(*port.getsockname())
     answers = []
     async with asyncio.timeout(DEADLINE):
@@ -174,14 +173,14 @@ def test_messages_cut_in_two_anywhere_pass_byte_for_byte(monkeypatch: pytest.Mon
     answer = interim + b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks(b"abc", trailers=b"C: d\r\n")
     short = interim + b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"
     seen: set[int] = set()
-    fill = Source.fill
+    fill = Wire.fill
 
-    async def filling(source: Source) -> bool:
+    async def filling(source: Wire) -> bool:
         more = await fill(source)
         seen.add(len(source.held))
         return more
 
-    monkeypatch.setattr(Source, "fill", filling)
+    monkeypatch.setattr(Wire, "fill", filling)
     places = range(1, max(len(request), len(answer), len(short)))
     messages = [(request, one) for _ in places for one in (answer, short)]
     got, answers = asyncio.run(
