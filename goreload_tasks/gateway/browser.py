@@ -25,7 +25,13 @@ RETRY = 1000
 REMEMBERED = 16
 """Refreshes that a browser may have missed and still make up for without a reload."""
 
-FILES = {"client.js": "text/javascript", "overlay.js": "text/javascript", "look.css": "text/css"}
+FILES = {
+    "client.js": "text/javascript",
+    "stream.js": "text/javascript",
+    "refresh.js": "text/javascript",
+    "overlay.js": "text/javascript",
+    "look.css": "text/css",
+}
 
 _FREE = ("allow-scripts", "allow-same-origin")
 

@@ -71,10 +71,16 @@ export default (own) => {
     if (line) line.textContent = text;
   };
 
+  /* What our own page said is true no more, and a person must ask again. */
+  const mended = (method) => {
+    const words = [['h1', {}, ['Mended']], ['p', { class: 'detail' }, [`Reload this page to send the ${method} again.`]]];
+    return show(['main', { class: 'goreload waits' }, [['header', {}, words]]]);
+  };
+
   if (own) {
     main = document.querySelector('main');
     document.body.addEventListener('click', clicked);
   }
   addEventListener('keydown', ({ key }) => key === 'Escape' && host && close(), true);
-  return { show, hide, held };
+  return { show, hide, held, mended };
 };

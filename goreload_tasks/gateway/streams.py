@@ -210,8 +210,16 @@ def _wake(waiter: asyncio.Future[None] | None) -> None:
 
 
 async def connect(host: str, port: int) -> Wire:
-    """Raises OSError."""
-    _, wire = await asyncio.get_running_loop().create_connection(Wire, host, port)
+    """To an address, not a name: to look that up takes as long again. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    one = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    one.setblocking(False)
+    try:
+        await loop.sock_connect(one, (host, port))
+    except BaseException:
+        one.close()
+        raise
+    _, wire = await loop.create_connection(Wire, sock=one)
     return wire
 
 

@@ -182,6 +182,8 @@ def test_files_are_served_and_each_answer_says_that_it_ends_the_connection() -> 
             ("/.goreload/look.css?again=1", "GET", 200, "text/css"),
             ("/.goreload/client.js", "HEAD", 200, "text/javascript"),
             ("/.goreload/overlay.js", "GET", 200, "text/javascript"),
+            ("/.goreload/stream.js?1", "GET", 200, "text/javascript"),
+            ("/.goreload/refresh.js", "GET", 200, "text/javascript"),
             ("/.goreload/client.js", "POST", 405, "text/plain"),
             ("/.goreload/events", "HEAD", 405, "text/plain"),
             ("/.goreload/", "GET", 404, "text/plain"),
