@@ -15,7 +15,7 @@ from tests.bench import processes
 from tests.bench.apps import litter, make, repository
 from tests.bench.lab import CannotMeasureError, Data, Lab, Table, in_turn, shown
 from tests.bench.plots import Canvas
-from tests.bench.tools import PEERS, Running, Tool, bare, ours, peers
+from tests.bench.tools import PEERS, Running, bare, ours, peers
 from tests.bench.turns import Player, caught, settle
 from tests.hammer import Saves
 
