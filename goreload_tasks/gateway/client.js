@@ -11,28 +11,34 @@
   let made = stamp(script.dataset); // [run, launch, refreshes]; none: the page is our own, about an error
   window[key] = (newer) => (made = newer ?? made);
   let due = false; // only a reload makes this page the newest
-  let overlay; // loaded when there is something to show; a page that cannot have it follows all the same
-  const load = async (name) => (await import(new URL(name, script.src))).default;
+  let newest, overlay; // the overlay is loaded when there is something to show
+  let missed = 0; // some browsers remember that a module could not be had: then it is asked for under another name
+  const load = (name) => import(new URL(`${name}?${missed}`, script.src))
+    .then((module) => module.default, (error) => (missed += 1, Promise.reject(error)));
   const shown = () => (overlay ??= load('overlay.js').then((make) => make(!made)).catch(() => (overlay = undefined)));
+  const slot = (what) => `goreload ${what} ${location.href}`; // frames of one page have each their own
 
   // A page that the browser has kept would ask for ever: it is reloaded once for what it should be.
   const reload = ({ run, launch, refreshes }) => {
-    const now = [location.href, run, launch, refreshes].join();
+    const now = [run, launch, refreshes].join();
     try {
-      if (sessionStorage.getItem('goreload-asked') === now) return;
-      sessionStorage.setItem('goreload-asked', now);
-      sessionStorage.setItem('goreload', JSON.stringify([location.href, scrollX, scrollY]));
+      if (sessionStorage.getItem(slot('asked')) === now) return;
+      sessionStorage.setItem(slot('asked'), now);
+      sessionStorage.setItem(slot('at'), JSON.stringify([scrollX, scrollY]));
     } catch {}
     location.reload();
   };
 
   const take = async (event) => {
+    newest = event;
     if (event.kind === 'held') return overlay?.then((it) => it?.held(`Waiting for ${event.what} ...`));
-    if (event.view) await (await shown())?.show(event.view);
+    if (event.kind !== 'open') return (await shown())?.show(event.view);
+    overlay?.then((it) => it?.hide());
     if (!made) {
-      if (event.kind !== 'open') return;
       const { method } = script.dataset;
-      return method === 'GET' ? location.reload() : (await shown())?.mended(method);
+      if (due) return;
+      due = method === 'GET';
+      return due ? location.reload() : (await shown())?.mended(method);
     }
     const [run, launch, refreshes] = made;
     if (event.run !== run || event.launch > launch) due = true;
@@ -40,24 +46,20 @@
       made = [run, launch, event.refreshes];
       if (await load('refresh.js').then((refresh) => refresh(event, refreshes)).catch(() => true)) due = true;
     }
-    if (event.kind !== 'open') return;
-    overlay?.then((it) => it?.hide());
-    if (!due) return;
+    if (!due || newest.kind !== 'open') return; // what is shown meanwhile stays, and the next that opens reloads
     due = false;
-    made = [event.run, event.launch, event.refreshes]; // should the reload be refused, the next launch asks again
-    reload(event);
+    made = [newest.run, newest.launch, newest.refreshes]; // should it be refused, the next launch asks again
+    reload(newest);
   };
 
   if (!made) shown();
-  // Asked under another name each time: some browsers remember that a module could not be had.
-  const follow = (n) => load(`stream.js?${n}`).then((join) => join(take)).catch(() => setTimeout(follow, 2000, n + 1));
-  follow(0);
-
-  addEventListener('load', () => {
+  const follow = () => load('stream.js').then((join) => { join(take); }, () => { setTimeout(follow, 2000); });
+  follow();
+  if (made) addEventListener('load', () => {
     try {
-      const [href, left, top] = JSON.parse(sessionStorage.getItem('goreload')) ?? [];
-      sessionStorage.removeItem('goreload');
-      if (href === location.href) scrollTo({ left, top, behavior: 'instant' });
+      const [left, top] = JSON.parse(sessionStorage.getItem(slot('at'))) ?? [];
+      sessionStorage.removeItem(slot('at'));
+      if (top !== undefined) scrollTo({ left, top, behavior: 'instant' });
     } catch {}
   });
 })();

@@ -20,7 +20,8 @@ const copy = async (text) => {
 
 /* own: the page is ours, and its only <main> is what is shown. */
 export default (own) => {
-  let host, main, closed, look;
+  let host, main, look;
+  let told, closed; // what is shown, and what a person has closed: as text, for a person may have changed the nodes
 
   const clicked = async ({ target }) => {
     if (target.closest('.close')) return close();
@@ -32,8 +33,10 @@ export default (own) => {
   };
 
   const show = async (view) => {
+    const text = JSON.stringify(view);
     const next = build(view);
-    if (main?.isEqualNode(next) || closed?.isEqualNode(next)) return;
+    if (text === told || text === closed || main?.isEqualNode(next)) return;
+    told = text;
     if (own || host) {
       main.replaceWith(next);
       main = next;
@@ -56,17 +59,17 @@ export default (own) => {
 
   const hide = () => {
     host?.remove();
-    if (!own) host = main = closed = undefined;
+    if (!own) host = main = told = closed = undefined;
   };
 
   const close = () => {
-    const seen = main;
+    const seen = told;
     hide();
     closed = seen;
   };
 
   const held = (text) => {
-    closed = undefined;
+    told = closed = undefined;
     const line = main?.querySelector('.status');
     if (line) line.textContent = text;
   };

@@ -308,6 +308,8 @@ class Connection:
             if self.malformed:
                 raise self.malformed
             await self._push(body, upstream)
+        if upstream.wire.held:  # nobody asked for that
+            self.drop()
         return body.done
 
     def _send(self, head: Head, body: Framing, upstream: Upstream) -> None:
@@ -393,10 +395,14 @@ class Connection:
     async def _watch(self) -> None:
         """See the client go away. When it sent the next request already, not before that one's turn, like net/http."""
         try:
-            if not self.client.held and not await self.client.fill():
+            if self.client.held:
+                return
+            if not await self.client.fill():
                 self.ended = True
                 if self.sent:
                     self.sent.half_close()
+            elif self.client.broken:
+                self.task.cancel()
         except OSError:
             self.task.cancel()
 

@@ -43,7 +43,7 @@ class Wire(asyncio.BufferedProtocol):
         self.held = b""
         """What was read too far, for the next who reads."""
         self.full = False
-        """What was written waits for the other side: whoever writes more calls `drain`."""
+        """What was written waits for the other side, or is lost: whoever writes more calls `drain`."""
         self.peer = ("", 0)
         """Who is at the other end."""
         self.write: Callable[[bytes], None]
@@ -84,8 +84,9 @@ class Wire(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = self._lost = True
         self._error = exc
+        self.full = True
         _wake(self._reader)
-        self.resume_writing()
+        _wake(self._writer)
 
     def pause_writing(self) -> None:
         self.full = True
@@ -151,6 +152,11 @@ class Wire(asyncio.BufferedProtocol):
         """There is nothing more to read."""
         return self._closing and not self.held and not self._came
 
+    @property
+    def broken(self) -> bool:
+        """The other side broke off; what came before can be read still."""
+        return self._error is not None
+
     # -- what goes out -------------------------------------------------------------------------------------------
 
     @property
@@ -159,11 +165,13 @@ class Wire(asyncio.BufferedProtocol):
         return bool(self._transport.get_write_buffer_size())
 
     async def drain(self) -> None:
-        """Wait until there is room; raises OSError when the connection is gone."""
-        while self.full:
-            await self._room()
+        """Wait until there is room; raises OSError when the connection is gone, or breaks meanwhile."""
         if self._lost:
             raise self._error or ConnectionResetError("the connection is gone")
+        while self.full and not self._lost:
+            await self._room()
+        if self._error:
+            raise self._error
 
     async def _room(self) -> None:
         """Wait until there is room, or the connection is gone."""

@@ -68,8 +68,8 @@ class App:
 async def control(head: Head, client: Wire) -> None:
     """What the tests serve themselves: it says what it was asked."""
     body, length = b"", int(head.get("content-length") or 0)
-    while len(body) < length:
-        body += await client.read()
+    while len(body) < length and (block := await client.read()):
+        body += block
     client.write(plain(200, f"own {head.target} {body[:length]!r}"))
     await client.drain()
 

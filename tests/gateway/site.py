@@ -12,6 +12,7 @@ from typing import Self
 
 from goreload_tasks.gateway.browser import Browsers
 from goreload_tasks.gateway.gate import Held, Open, State
+from goreload_tasks.gateway.http import plain
 from goreload_tasks.gateway.listener import Listener
 from goreload_tasks.gateway.page import answer
 from goreload_tasks.gateway.streams import Wire
@@ -39,6 +40,7 @@ class Site:
     def __init__(self, root: str, port: int = 0) -> None:
         self.files: dict[str, str] = {"/style.css": "h1 { color: rgb(1, 2, 3) }", "/other.css": "p { margin: 0 }"}
         self.template = "one"
+        self.missing: set[str] = set()
         self.hits: Counter[str] = Counter()
         self.streams = 0
         self.port = port
@@ -118,10 +120,12 @@ class Site:
         file = path.partition("?")[0]
         self.hits[file] += 1
         left = int(headers.get("content-length", "0"))
-        while left > 0:
-            left -= len(await client.read())
+        while left > 0 and (block := await client.read()):
+            left -= len(block)
         if not isinstance(self._state, Open):
             client.write(answer(self._state, headers.get("accept", ""), method, self._root))
+        elif file in self.missing:
+            client.write(plain(404, "it is missing"))
         elif file in self.files:
             kind = "text/css" if file.endswith(".css") else "text/plain"
             client.write(_whole(kind, self.files[file].encode(), "Cache-Control: max-age=3600\r\n"))

@@ -110,6 +110,13 @@ def overlay(page: Page) -> Locator:
     return page.locator("goreload-overlay main")
 
 
+def tell_again(context: BrowserContext, site: Site, page: Page) -> None:
+    """Have all tabs told what is so, which they know; done when a page has heard it."""
+    page.evaluate("{ window.heard = 0; new BroadcastChannel('goreload').onmessage = () => (window.heard += 1) }")
+    visit(context, site)  # it says hello, and the tab with the stream answers all
+    page.wait_for_function("window.heard >= 2")
+
+
 def mark(page: Page) -> None:
     """Leave something on the page that a reload loses."""
     page.evaluate("document.body.marked = true")
@@ -189,14 +196,53 @@ def test_a_person_may_close_it(context: BrowserContext, site: Site) -> None:
     other.keyboard.press("Escape")
     expect(overlay(other)).to_have_count(0)
     page.close()  # what is so is told again when another tab takes the stream over, and it stays closed
-    site.refresh("other.css")
-    other.wait_for_function("document.querySelectorAll('link[href*=goreload]').length === 1")
+    tell_again(context, site, other)
     expect(overlay(other)).to_have_count(0)
     site.show(Held("the build"))
     site.show(FAILED)
     expect(overlay(other)).to_be_visible()
     other.get_by_role("button", name="close").click()
     expect(overlay(other)).to_have_count(0)
+
+
+def test_what_was_closed_stays_closed_when_it_is_told_again(
+    context: BrowserContext, site: Site, crashed: Crashed
+) -> None:
+    _, other = visit(context, site), visit(context, site)
+    site.show(crashed)
+    overlay(other).locator("summary").click()  # the nodes are others now
+    other.keyboard.press("Escape")
+    expect(overlay(other)).to_have_count(0)
+    tell_again(context, site, other)
+    expect(overlay(other)).to_have_count(0)
+
+
+def test_what_is_new_while_nothing_serves_is_taken_in_when_it_does(context: BrowserContext, site: Site) -> None:
+    page = visit(context, site)
+    mark(page)
+    site.show(FAILED)
+    expect(overlay(page)).to_be_visible()
+    site.files["/style.css"] = "h1 { color: rgb(9, 8, 7) }"
+    site.refresh("style.css")
+    site.open(1)
+    expect(page.locator("h1")).to_have_css("color", "rgb(9, 8, 7)")
+    assert marked(page)
+    site.show(FAILED)
+    site.template = "two"
+    site.refresh("index.html")
+    expect(overlay(page)).to_be_visible()
+    assert marked(page)
+    site.open(1)
+    expect(page.locator("#template")).to_have_text("two")
+
+
+def test_a_style_sheet_that_cannot_be_had_reloads_the_page(context: BrowserContext, site: Site) -> None:
+    page = visit(context, site)
+    mark(page)
+    site.missing.add("/style.css")
+    site.refresh("style.css")
+    page.wait_for_function("!document.body.marked")
+    expect(page.locator("link")).to_have_count(2)
 
 
 def test_style_sheets_are_swapped_without_a_reload(context: BrowserContext, site: Site) -> None:

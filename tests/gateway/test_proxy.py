@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from goreload_tasks.gateway import proxy
 from goreload_tasks.gateway.gate import Crashed, Failed, Held, Open
 from goreload_tasks.gateway.proxy import KEPT
 from goreload_tasks.gateway.streams import BLOCK, MAX_HEAD
@@ -33,6 +34,35 @@ def test_client_that_leaves_cancels_the_request(
         until(lambda: counts(app.port)[0] == waiting + 1, "the request waits")
         how(client)
     until(lambda: counts(app.port)[:2] == [waiting, cancelled + 1], "the request is cancelled")
+
+
+def test_client_that_broke_off_behind_other_bytes_cancels_the_request(
+    app: App, hosted: Hosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proxy, "SOON", 0.5)
+    waiting, cancelled, _ = counts(app.port)
+    with Client(hosted.port) as client:
+        client.send(ask("GET /wait"))
+        until(lambda: counts(app.port)[0] == waiting + 1, "the request waits")
+        client.send(b"\r\n")
+        wires = [each.client for each in hosted.proxy._connections.values()]
+        until(lambda: any(not wire.quiet for wire in wires), "the bytes are there")
+        client.reset()
+    until(lambda: counts(app.port)[:2] == [waiting, cancelled + 1], "the request is cancelled")
+
+
+def test_requests_of_a_client_that_is_gone_are_not_made_any_more(app: App, hosted: Hosted) -> None:
+    _, cancelled, _ = counts(app.port)
+    hosted.show(Held("a build"))
+    with Client(hosted.port) as client:
+        client.send(ask("GET /launch", close=False) + ask("GET /wait", close=False))
+        until(lambda: hosted.gate.waiting == 1, "it waits at the gate")
+        wires = [each.client for each in hosted.proxy._connections.values()]
+        client.reset()
+        until(lambda: any(wire.broken for wire in wires), "it is known to be gone")
+    hosted.show(app.open)
+    until(lambda: not hosted.proxy._connections, "the connection ends")
+    assert counts(app.port)[1] == cancelled
 
 
 def test_app_learns_who_asked_unless_it_was_told(hosted: Hosted) -> None:
