@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from goreload_tasks.gateway import proxy
+from goreload_tasks.gateway.connection import KEPT
 from goreload_tasks.gateway.gate import Crashed, Failed, Held, Open
-from goreload_tasks.gateway.proxy import KEPT
 from goreload_tasks.gateway.streams import BLOCK, MAX_HEAD
 from tests.driver import DEADLINE, free_port, until
 from tests.gateway.conversing import PAGE, ask, chunks, counts, fetched, post
