@@ -107,7 +107,7 @@ def test_packages_that_come_and_go_with_a_branch_are_one_build_each_time(project
         assert dev.says() == (200, "other?")
         git(project, "switch", "-q", "main")
         assert dev.says() == (200, "one")
-        assert dev.builds == before + 2 * time
+        assert dev.builds == before + 2 * time, dev.dev.text
 
 
 def test_rebase_of_three_commits_is_one_build(project: Path, driver: Driver) -> None:

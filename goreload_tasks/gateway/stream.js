@@ -1,57 +1,84 @@
-/* What is so, as it comes. All tabs of an origin share one stream: the tab that holds the lock reads it and tells the
-   others, so that the page keeps its six connections. */
+/* What is so, as it comes. All tabs of an origin share one stream, so that the page keeps its six connections: the tab
+   that holds the lock reads it and tells the others. One that hears nothing of it reads a stream of its own. */
 const NAME = 'goreload';
+const PATIENCE = 1500; // milliseconds for an answer of the tab that leads; it may stand at a breakpoint
 const shared = navigator.locks && window.BroadcastChannel;
 
 export default (take) => {
-  let stop, channel, stream, last, timer;
+  let stop, channel, stream, leads, last, again, patience;
 
   const follow = () => {
+    if (stream) return;
     stream = new EventSource(new URL('events', import.meta.url));
     stream.onmessage = ({ data }) => {
       last = JSON.parse(data);
-      channel?.postMessage(last);
+      if (leads) channel.postMessage(last);
       take(last).catch(() => {});
     };
-    stream.onerror = () => {
+    stream.onerror = ({ target }) => {
       last = undefined; // of a tool that is gone, perhaps
-      if (stream.readyState === EventSource.CLOSED) timer = setTimeout(follow, 2000);
+      if (target.readyState !== EventSource.CLOSED) return;
+      stream = undefined;
+      again = setTimeout(follow, 2000);
     };
   };
 
+  const leave = () => {
+    stream?.close();
+    clearTimeout(again);
+    stream = last = undefined;
+  };
+
+  const ask = () => {
+    channel.postMessage('hello');
+    clearTimeout(patience);
+    patience = setTimeout(follow, PATIENCE);
+  };
+
+  const hear = ({ data }) => {
+    if (data === 'hello') return leads && channel.postMessage(last ?? 'here');
+    clearTimeout(patience);
+    if (!leads) leave();
+    if (data !== 'here') take(data).catch(() => {});
+  };
+
   const start = () => {
-    if (stop) return;
     stop = new AbortController();
-    if (!shared) return follow();
+    const { signal } = stop;
     try {
       channel = new BroadcastChannel(NAME);
     } catch {
-      return follow(); // storage is denied
+      return follow(); // storage is denied, and locks with it
     }
-    channel.onmessage = ({ data }) => {
-      if (data !== 'hello') take(data).catch(() => {});
-      else if (last) channel.postMessage(last);
-    };
-    channel.postMessage('hello');
-    const { signal } = stop;
-    const held = () => new Promise((done) => {
+    channel.onmessage = hear;
+    ask();
+    const lead = () => new Promise((done) => {
       signal.addEventListener('abort', done);
+      leads = true;
       follow();
     });
-    navigator.locks.request(NAME, { signal }, held).catch(() => signal.aborted || follow());
+    navigator.locks.request(NAME, { signal }, lead).catch(() => signal.aborted || follow());
   };
 
   const end = () => {
     stop?.abort();
     channel?.close();
-    stream?.close();
-    clearTimeout(timer);
-    stop = channel = stream = last = undefined;
+    clearTimeout(patience);
+    leave();
+    stop = channel = leads = undefined;
+  };
+
+  const begin = () => {
+    end(); // a page that was put away while this came has begun already, and what it began is dead
+    if (shared) start();
+    else if (!document.hidden) follow(); // each tab has a stream of its own: then only those that are seen
   };
 
   addEventListener('pagehide', end); // a page that holds a lock or a stream cannot be kept for "back"
-  addEventListener('pageshow', ({ persisted }) => persisted && start());
-  // Without a lock each tab has a stream of its own: then only those that are seen.
-  if (!shared) document.addEventListener('visibilitychange', () => (document.hidden ? end() : start()));
-  if (shared || !document.hidden) start();
+  addEventListener('pageshow', ({ persisted }) => persisted && begin());
+  document.addEventListener('visibilitychange', () => {
+    if (!shared) begin();
+    else if (channel && !leads && !document.hidden) ask();
+  });
+  begin();
 };

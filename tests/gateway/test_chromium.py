@@ -12,6 +12,7 @@ from goreload_tasks.app.panic import Frame, Panic
 from goreload_tasks.build.diagnostics import Problem
 from goreload_tasks.gateway.gate import Crashed, Failed, Held, State
 from tests.conftest import CHECKOUT
+from tests.driver import until
 from tests.gateway.conftest import needs_chromium
 from tests.gateway.site import Site
 
@@ -310,6 +311,24 @@ def test_the_next_tab_takes_over(context: BrowserContext, site: Site) -> None:
         site.open(launch)
         for page in pages:
             shows(page, f"launch {launch}")
+
+
+def test_a_tab_follows_while_the_one_that_leads_stands_still(context: BrowserContext, site: Site) -> None:
+    leader = visit(context, site)
+    until(lambda: site.streams == 1, "it leads")
+    leader.evaluate("setInterval(() => 0, 20)")
+    debugger, paused = context.new_cdp_session(leader), list[object]()
+    debugger.on("Debugger.paused", lambda event: paused.append(event))  # noqa: PLW0108 - it must take attributes
+    debugger.send("Debugger.enable")
+    debugger.send("Debugger.pause")
+    other = visit(context, site)
+    site.open(2)
+    shows(other, "launch 2")
+    assert paused
+    debugger.send("Debugger.resume")
+    debugger.send("Debugger.disable")
+    shows(leader, "launch 2")
+    until(lambda: site.streams == 1, "one leads for both")
 
 
 def test_a_tab_follows_where_there_are_no_locks(context: BrowserContext, site: Site) -> None:
