@@ -205,7 +205,7 @@ class Launch:
         began = time.monotonic()
         self._report.mark("stopping", began)
         if self._face:
-            await self._until_hurried(self._face.drained(self.number, stop.grace))
+            await self._until_hurried(self._face.drained(self.number, max(stop.grace - LEAST_GRACE, 0.0)))
             self._face.cut(self.number)
         left = max(stop.grace - (time.monotonic() - began), min(stop.grace, LEAST_GRACE))
         return await self._group.stop(signal.Signals[f"SIG{stop.signal}"], left, dump=True)
@@ -232,6 +232,8 @@ class Launch:
                 self._wanted = wanted
             else:
                 self.place = await readiness.accepts(group.pid, readiness.PATIENCE, serve.port)
+                while serve.ready and not self.place:
+                    self.place = await readiness.accepts(group.pid, readiness.PATIENCE, serve.port)
             if self.place and serve.ready:
                 await readiness.answers(self.place, serve.ready)
         finally:

@@ -37,6 +37,9 @@ EXTRA = {GOOD: "", BROKEN: "missing()", CRASHES: 'time.AfterFunc(300*time.Millis
 SOCKET = {"GORELOAD_SERVE_MODE": "socket"}
 
 
+POSTING = 4
+"""Clients of the hammer that post: each may have given one request to a program that crashes."""
+
 ELSEWHERE = {"ELSEWHERE": "1"}
 
 AS_ELSEWHERE = """
@@ -54,7 +57,7 @@ if "ELSEWHERE" in os.environ and "dev" in sys.argv:
 @pytest.mark.parametrize(
     ("how", "reloads"),
     [
-        ({}, 42),
+        ({}, 44),
         ({"GORELOAD_WATCH_POLL": "on"}, 7),
         (ELSEWHERE, 8),
         ({"GORELOAD_SERVE_OVERLAP": "true"}, 8),
@@ -103,6 +106,7 @@ def test_no_request_is_refused_lost_or_answered_by_old_code(
     else:
         assert said["Mistakes"] is None, said
         assert said["Failed"] > 0
+        assert said["Lost"] <= POSTING * sum(turn % 7 == 5 for turn in range(1, reloads)), said
     assert said["Asked"] > 1000
     assert dev.stop() == 130
     assert not alive([str(project)])

@@ -195,6 +195,8 @@ def test_browser_is_opened_once_and_not_waited_for(project: Path, driver: Driver
     write(project, {"answer.go": answer("two")})
     assert status(port) == (200, "two")
     dev.line(r"answer.go -> built .* up")
+    write(project, {"answer.go": answer("three")})
+    assert status(port) == (200, "three")  # what would have opened it again has done so by now
     dev.process.send_signal(signal.SIGINT)
     assert dev.process.wait(DEADLINE) == 130  # and the browser is still there
     assert (project / "opened").read_text() == f"opened http://localhost:{port}\n"
@@ -218,9 +220,15 @@ def test_foreign_name_in_the_host_header_is_refused(project: Path, driver: Drive
             assert six.recv(12) == b"HTTP/1.0 200"
 
 
-def test_a_large_upload_passes_the_tool_in_constant_memory(project: Path, driver: Driver) -> None:
+def test_much_passes_the_tool_in_constant_memory(project: Path, driver: Driver) -> None:
     server(project)
-    took = "fmt.Fprint(w, func() int64 { n, _ := io.Copy(io.Discard, r.Body); return n }())"
+    took = """if n, _ := io.Copy(io.Discard, r.Body); n > 0 {
+			fmt.Fprint(w, n)
+			return
+		}
+		for range 200 {
+			w.Write(make([]byte, 1_000_000))
+		}"""
     write(project, {"main.go": MAIN.replace("fmt.Fprint(w, Answer())", took).replace("(\n", '(\n\t"io"\n', 1)})
     port, size, block = free_port(), 200_000_000, bytes(1_000_000)
     dev = driver.start(project, "dev", env={"GORELOAD_SERVE_PORT": str(port)})
@@ -230,9 +238,15 @@ def test_a_large_upload_passes_the_tool_in_constant_memory(project: Path, driver
         for _ in range(size // len(block)):
             client.sendall(block)
         assert client.makefile("rb").read().endswith(f"{size}".encode())
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        got = 0
+        while part := client.recv(1_000_000):
+            got += len(part)
+        assert got > size
     peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{dev.process.pid}/status").read_text())
     assert peak
-    assert int(peak[1]) < 60_000
+    assert int(peak[1]) * 1024 < 60_000_000
 
 
 @pytest.mark.parametrize(
@@ -276,9 +290,26 @@ def opened(port: int) -> list[socket.socket]:
     return streams
 
 
-def test_swap_finishes_the_requests_of_the_old_app_and_no_stream_delays_it(project: Path, driver: Driver) -> None:
+SHUTDOWN = """server := &http.Server{}
+	go server.Serve(listener)
+	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	<-ctx.Done()
+	server.Shutdown(context.Background())"""
+
+GRACEFUL = (
+    STREAMS.replace('"os"\n', '"os"\n\t"os/signal"\n\t"syscall"\n')
+    .replace("(\n", '(\n\t"context"\n', 1)
+    .replace("http.Serve(listener, nil)", SHUTDOWN)
+)
+"""It ends when its last stream has."""
+
+
+@pytest.mark.parametrize("graceful", [False, True])
+def test_swap_finishes_the_requests_of_the_old_app_and_no_stream_delays_it(
+    project: Path, driver: Driver, graceful: bool
+) -> None:
     server(project)
-    write(project, {"main.go": STREAMS})
+    write(project, {"main.go": GRACEFUL if graceful else STREAMS})
     port = free_port()
     env = {"GORELOAD_SERVE_PORT": str(port), "GORELOAD_STOP_GRACE": "20s"}
     dev = driver.start(project, "dev", env=env)
@@ -302,20 +333,10 @@ def test_swap_finishes_the_requests_of_the_old_app_and_no_stream_delays_it(proje
     assert status(port) == (200, "two")
 
 
-SHUTDOWN = """server := &http.Server{}
-	go server.Serve(listener)
-	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	<-ctx.Done()
-	server.Shutdown(context.Background())"""
-
-
 @pytest.mark.parametrize("graceful", [False, True])
 def test_ctrl_c_ends_at_once_with_streams_open(project: Path, driver: Driver, graceful: bool) -> None:
     server(project)
-    write(project, {"main.go": STREAMS})
-    if graceful:
-        more = STREAMS.replace('"os"\n', '"os"\n\t"os/signal"\n\t"syscall"\n').replace("(\n", '(\n\t"context"\n', 1)
-        write(project, {"main.go": more.replace("http.Serve(listener, nil)", SHUTDOWN)})
+    write(project, {"main.go": GRACEFUL if graceful else STREAMS})
     port = free_port()
     dev = driver.start(project, "dev", env={"GORELOAD_SERVE_PORT": str(port), "GORELOAD_STOP_GRACE": "30s"})
     dev.url()
@@ -496,6 +517,29 @@ def test_app_that_is_not_ready_is_reported_with_its_output_and_requests_wait_no_
     write(project, {"main.go": MAIN.replace("http.Serve", health)})
     dev.line(r"main.go -> built .* up")
     assert status(port) == (200, "one")
+
+
+def test_app_that_listens_late_is_asked_whether_it_is_ready_in_direct_mode_too(project: Path, driver: Driver) -> None:
+    server(project)
+    late = """for _, err := os.Stat("go on"); err != nil; _, err = os.Stat("go on") {
+		time.Sleep(10 * time.Millisecond)
+	}
+	http.HandleFunc("/healthz", func(w http.ResponseWriter, r *http.Request) {
+		if _, err := os.Stat("well"); err != nil {
+			w.WriteHeader(503)
+		}
+	})
+	listener, err"""
+    write(project, {"main.go": MAIN.replace("listener, err", late, 1).replace('"os"\n', '"os"\n\t"time"\n')})
+    port = free_port()
+    env = {"GORELOAD_SERVE_MODE": "direct", "GORELOAD_SERVE_PORT": str(port), "GORELOAD_SERVE_READY": "/healthz"}
+    dev = driver.start(project, "dev", env={**env, "PORT": str(port)})
+    dev.line("not ready after 10 s")  # long after it is given up where nobody wants to know
+    write(project, {"go on": ""})
+    until(lambda: reached(port), "it listens")
+    assert " up " not in dev.text
+    write(project, {"well": ""})
+    dev.line(rf"start -> built .* up .*:{port}")
 
 
 PPROF_FIRST = MAIN.replace(

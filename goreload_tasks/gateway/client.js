@@ -9,8 +9,8 @@
   if (window[key]) return window[key](stamp(script.dataset));
 
   let made = stamp(script.dataset); // [run, launch, refreshes]; none: the page is our own, about an error
-  window[key] = (newer) => (made = newer ?? made);
   let due = false; // only a reload makes this page the newest
+  window[key] = (newer) => (newer ? (made = newer) : made && (due = true)); // our own page took the place of its body
   let newest, overlay; // the overlay is loaded when there is something to show
   let missed = 0; // some browsers remember that a module could not be had: then it is asked for under another name
   const load = (name) => import(new URL(`${name}?${missed}`, script.src))
@@ -31,6 +31,7 @@
 
   const take = async (event) => {
     newest = event;
+    if (!made && event.kind !== 'open') due = false;
     if (event.kind === 'held') return overlay?.then((it) => it?.held(`Waiting for ${event.what} ...`));
     if (event.kind !== 'open') return (await shown())?.show(event.view);
     overlay?.then((it) => it?.hide());
@@ -57,6 +58,7 @@
   follow();
   if (made) addEventListener('load', () => {
     try {
+      if (sessionStorage.getItem(slot('asked')) === made.join()) sessionStorage.removeItem(slot('asked'));
       const [left, top] = JSON.parse(sessionStorage.getItem(slot('at'))) ?? [];
       sessionStorage.removeItem(slot('at'));
       if (top !== undefined) scrollTo({ left, top, behavior: 'instant' });

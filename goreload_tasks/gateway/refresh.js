@@ -3,6 +3,7 @@ const PATIENCE = 5000; // milliseconds for a style sheet; the page may have remo
 
 const ends = (url, file) => new URL(url).pathname.endsWith('/' + file.split('/').pop());
 const ours = (url) => url.startsWith(location.origin + '/');
+const again = (url) => new URL(url).searchParams.has('goreload'); // one that we have swapped in, which has had its time
 
 const swapped = (link) => new Promise((done) => {
   const url = new URL(link.href);
@@ -27,7 +28,7 @@ const refresh = async ({ refreshed, refreshes }, seen) => {
   if (missed.length < refreshes - seen) return true; // the oldest are not told any more
   const files = missed.flatMap(([, names]) => names);
   const loaded = performance.getEntriesByType('resource').map((entry) => entry.name);
-  const changed = loaded.filter((url) => ours(url) && files.some((file) => ends(url, file)));
+  const changed = loaded.filter((url) => ours(url) && !again(url) && files.some((file) => ends(url, file)));
   // What the browser keeps of them is replaced first, also for imports and for later loads.
   await Promise.all([...new Set(changed)].map((url) => fetch(url, { cache: 'reload' }).catch(() => {})));
   const sheets = [...document.querySelectorAll('link[rel~=stylesheet]')];

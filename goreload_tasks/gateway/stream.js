@@ -2,7 +2,7 @@
    that holds the lock reads it and tells the others. One that hears nothing of it reads a stream of its own. */
 const NAME = 'goreload';
 const PATIENCE = 1500; // milliseconds for an answer of the tab that leads; it may stand at a breakpoint
-const shared = navigator.locks && window.BroadcastChannel;
+let shared = navigator.locks && window.BroadcastChannel;
 
 export default (take) => {
   let stop, channel, stream, leads, last, again, patience;
@@ -32,7 +32,7 @@ export default (take) => {
   const ask = () => {
     channel.postMessage('hello');
     clearTimeout(patience);
-    patience = setTimeout(follow, PATIENCE);
+    if (!document.hidden) patience = setTimeout(follow, PATIENCE);
   };
 
   const hear = ({ data }) => {
@@ -48,7 +48,7 @@ export default (take) => {
     try {
       channel = new BroadcastChannel(NAME);
     } catch {
-      return follow(); // storage is denied, and locks with it
+      return alone(); // storage is denied, and locks with it
     }
     channel.onmessage = hear;
     ask();
@@ -56,8 +56,9 @@ export default (take) => {
       signal.addEventListener('abort', done);
       leads = true;
       follow();
+      channel.postMessage(last ?? 'here');
     });
-    navigator.locks.request(NAME, { signal }, lead).catch(() => signal.aborted || follow());
+    navigator.locks.request(NAME, { signal }, lead).catch(() => signal.aborted || alone());
   };
 
   const end = () => {
@@ -68,6 +69,11 @@ export default (take) => {
     stop = channel = leads = undefined;
   };
 
+  const alone = () => {
+    shared = false;
+    begin();
+  };
+
   const begin = () => {
     end(); // a page that was put away while this came has begun already, and what it began is dead
     if (shared) start();
@@ -76,9 +82,14 @@ export default (take) => {
 
   addEventListener('pagehide', end); // a page that holds a lock or a stream cannot be kept for "back"
   addEventListener('pageshow', ({ persisted }) => persisted && begin());
-  document.addEventListener('visibilitychange', () => {
-    if (!shared) begin();
-    else if (channel && !leads && !document.hidden) ask();
-  });
+  const seen = () => {
+    if (!shared) return begin();
+    if (!channel || leads) return;
+    if (!document.hidden) return ask();
+    clearTimeout(patience);
+    leave();
+  };
+  document.addEventListener('visibilitychange', seen);
+  addEventListener('focus', () => shared && seen());
   begin();
 };

@@ -53,7 +53,7 @@ def _ask(port: int, connections: int, seconds: int) -> tuple[float, float]:
     said = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     rate = re.search(r"Requests/sec: +([\d.]+)", said)
     half = re.search(r"50% +([\d.]+)(us|ms|s)", said)
-    if not rate or not half:
+    if not rate or not half or "Non-2xx" in said or "Socket errors" in said:
         raise CannotMeasureError(f"wrk said: {said}")
     return float(rate[1]), float(half[1]) * {"us": 0.001, "ms": 1, "s": 1000}[half[2]]
 
