@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import socket
@@ -231,9 +232,8 @@ class Launch:
                 self.elsewhere = self.place.port if self.place.port != wanted else None
                 self._wanted = wanted
             else:
-                self.place = await readiness.accepts(group.pid, readiness.PATIENCE, serve.port)
-                while serve.ready and not self.place:
-                    self.place = await readiness.accepts(group.pid, readiness.PATIENCE, serve.port)
+                patience = math.inf if serve.ready else readiness.PATIENCE  # else it may be no server at all
+                self.place = await readiness.accepts(group.pid, patience, serve.port)
             if self.place and serve.ready:
                 await readiness.answers(self.place, serve.ready)
         finally:

@@ -220,6 +220,18 @@ def get(url: str, path: str = "/") -> str:
         connection.close()
 
 
+def status(port: int, path: str = "/", host: str = "localhost", accept: str = "*/*") -> tuple[int, str]:
+    """The status and the body of one answer; 0: the connection was closed without one."""
+    with socket.create_connection(("127.0.0.1", port), 30) as one:
+        one.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n".encode())
+        data = b""
+        with contextlib.suppress(ConnectionResetError):
+            while block := one.recv(65536):
+                data += block
+    head, _, body = data.partition(b"\r\n\r\n")
+    return int(head.split()[1]) if head else 0, body.decode()
+
+
 def answers(url: str, text: str) -> None:
     """Wait until the server answers this."""
     until(lambda: get(url) == text, f"the answer {text}")

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from goreload_tasks.adopt.scaffold import render
-from tests.driver import Driver, alive, free_port, write
+from tests.driver import Driver, alive, free_port, status, write
 from tests.hammer import BROKEN, CRASHES, GOOD, Hammer, Saves, build
-from tests.test_serve import status
 
 HANDLERS = """package handlers
 

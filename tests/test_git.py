@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from goreload_tasks.sources.repository import GAP, PATIENCE, REST, Git, Repository, git_folder
-from tests.driver import DEADLINE, Driver, answer, free_port, server, until, write
+from tests.driver import DEADLINE, Driver, answer, free_port, server, status, until, write
 from tests.test_inputs_of_dev import Counted
-from tests.test_serve import status
 
 NAME = ["-c", "user.name=n", "-c", "user.email=n@example.com", "-c", "commit.gpgsign=false"]
 

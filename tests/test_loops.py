@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from goreload_tasks.loops import ALIKE, STILL, THIRD, WINDOW, Trail, Verdict, Write, step
-from tests.driver import MAIN, Driver, answer, free_port, server, write
+from tests.driver import MAIN, Driver, answer, free_port, server, status, write
 from tests.test_inputs_of_dev import Counted
-from tests.test_serve import status
 
 EMBEDS = """package main
 

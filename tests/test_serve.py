@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,7 +16,7 @@ import pytest
 
 from goreload_tasks.gateway.front import allowed
 from goreload_tasks.gateway.listener import FILES, SPARED
-from tests.driver import BIN, DEADLINE, MAIN, Driver, alive, answer, free_port, get, server, until, write
+from tests.driver import BIN, DEADLINE, MAIN, Driver, answer, free_port, get, server, status, until, write
 from tests.gateway.hosting import Client
 from tests.gateway.test_transparent import http_2
 
@@ -32,65 +29,6 @@ INHERITED = MAIN.replace(
 		panic("no socket for this process")
 	}""",
 )
-
-STREAMS = """package main
-
-import (
-	"fmt"
-	"net"
-	"net/http"
-	"os"
-	"time"
-)
-
-func main() {
-	listener, _ := net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT"))
-	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, Answer()) })
-	http.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) {
-		fmt.Println("slow begins")
-		for _, err := os.Stat("finish"); err != nil; _, err = os.Stat("finish") {
-			time.Sleep(10 * time.Millisecond)
-		}
-		fmt.Fprint(w, Answer())
-	})
-	http.HandleFunc("/events", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/event-stream")
-		fmt.Fprint(w, "data: hello\\n\\n")
-		w.(http.Flusher).Flush()
-		<-r.Context().Done()
-	})
-	http.HandleFunc("/upgrade", func(w http.ResponseWriter, r *http.Request) {
-		_, stream, _ := w.(http.Hijacker).Hijack()
-		stream.WriteString("HTTP/1.1 101 Switching Protocols\\r\\nConnection: Upgrade\\r\\n")
-		stream.WriteString("Upgrade: talk\\r\\n\\r\\nhello")
-		stream.Flush()
-		stream.ReadByte()
-	})
-	http.Serve(listener, nil)
-}
-"""
-
-
-def status(port: int, path: str = "/", host: str = "localhost", accept: str = "*/*") -> tuple[int, str]:
-    """The status and the body of one answer; 0: the connection was closed without one."""
-    with socket.create_connection(("127.0.0.1", port), 30) as one:
-        one.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\nConnection: close\r\n\r\n".encode())
-        data = b""
-        with contextlib.suppress(ConnectionResetError):
-            while block := one.recv(65536):
-                data += block
-    head, _, body = data.partition(b"\r\n\r\n")
-    return int(head.split()[1]) if head else 0, body.decode()
-
-
-def posted(port: int, path: str) -> str:
-    """The answer to a POST, which is never sent twice."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE)
-    try:
-        connection.request("POST", path)
-        return connection.getresponse().read().decode()
-    finally:
-        connection.close()
 
 
 def test_request_made_before_the_first_build_is_done_is_answered_by_it(project: Path, driver: Driver) -> None:
@@ -275,77 +213,6 @@ def test_much_passes_the_tool_in_constant_memory(project: Path, driver: Driver) 
 )
 def test_which_hosts_are_ours(host: str, listed: tuple[str, ...], bound: tuple[str, ...], fine: bool) -> None:
     assert allowed(host, listed, bound) is fine
-
-
-def opened(port: int) -> list[socket.socket]:
-    """A hundred streams that would never end by themselves: events, and connections that were upgraded."""
-    streams = [socket.create_connection(("127.0.0.1", port), 30) for _ in range(100)]
-    for number, one in enumerate(streams):
-        path, more = ("events", "") if number % 2 else ("upgrade", "Connection: Upgrade\r\nUpgrade: talk\r\n")
-        one.sendall(f"GET /{path} HTTP/1.1\r\nHost: localhost\r\n{more}\r\n".encode())
-    for one in streams:
-        data = b""
-        while b"hello" not in data:
-            data += one.recv(4096)
-    return streams
-
-
-SHUTDOWN = """server := &http.Server{}
-	go server.Serve(listener)
-	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	<-ctx.Done()
-	server.Shutdown(context.Background())"""
-
-GRACEFUL = (
-    STREAMS.replace('"os"\n', '"os"\n\t"os/signal"\n\t"syscall"\n')
-    .replace("(\n", '(\n\t"context"\n', 1)
-    .replace("http.Serve(listener, nil)", SHUTDOWN)
-)
-"""It ends when its last stream has."""
-
-
-@pytest.mark.parametrize("graceful", [False, True])
-def test_swap_finishes_the_requests_of_the_old_app_and_no_stream_delays_it(
-    project: Path, driver: Driver, graceful: bool
-) -> None:
-    server(project)
-    write(project, {"main.go": GRACEFUL if graceful else STREAMS})
-    port = free_port()
-    env = {"GORELOAD_SERVE_PORT": str(port), "GORELOAD_STOP_GRACE": "20s"}
-    dev = driver.start(project, "dev", env=env)
-    dev.url()
-    streams = opened(port)
-    slow: list[str] = []
-    asking = threading.Thread(target=lambda: slow.append(posted(port, "/slow")))
-    asking.start()
-    dev.line("slow begins")
-    (project / "answer.go").write_text(answer("two"))
-    until((project / ".goreload" / "app" / "bin" / "2" / "app").exists, "a new binary")
-    asking.join(1)  # a swap that does not wait has cut it off by then
-    write(project, {"finish": ""})
-    dev.line(r"answer.go -> built .* up .* ->", deadline=15)  # far below the grace, with 100 streams open
-    asking.join()
-    assert slow == ["one"]
-    for one in streams:
-        while one.recv(4096):
-            pass  # each is told that it is over
-        one.close()
-    assert status(port) == (200, "two")
-
-
-@pytest.mark.parametrize("graceful", [False, True])
-def test_ctrl_c_ends_at_once_with_streams_open(project: Path, driver: Driver, graceful: bool) -> None:
-    server(project)
-    write(project, {"main.go": GRACEFUL if graceful else STREAMS})
-    port = free_port()
-    dev = driver.start(project, "dev", env={"GORELOAD_SERVE_PORT": str(port), "GORELOAD_STOP_GRACE": "30s"})
-    dev.url()
-    streams = opened(port)
-    dev.process.send_signal(signal.SIGINT)
-    assert dev.wait(6) == 130  # far below the grace
-    for one in streams:
-        one.close()
-    assert not alive([str(project)])
 
 
 def test_app_that_hard_codes_its_port_is_served_all_the_same_with_one_line_of_advice(
@@ -593,87 +460,3 @@ def test_two_services_with_one_port_are_named(project: Path, driver: Driver) -> 
     refused = driver.run(project, "dev", env={"GORELOAD_SERVE_PORT": str(free_port())})
     assert refused.returncode == 2
     assert "services.a and services.b have the same serve.port" in refused.stderr
-
-
-SLOW_LIST = """#!/bin/sh
-case "$*" in *"list "*-deps*) while [ -e "$0.wait" ]; do sleep 0.01; done ;; esac
-exec "{go}" "$@"
-"""
-
-
-def slow_list(folder: Path) -> Path:
-    """A go whose listing of a build's files waits while the returned file is there."""
-    shim = folder / "bin" / "go"
-    shim.parent.mkdir()
-    shim.write_text(SLOW_LIST.format(go=shutil.which("go")))
-    shim.chmod(0o755)
-    (wait := shim.with_name("go.wait")).touch()
-    return wait
-
-
-def asked_while(wait: Path, port: int) -> tuple[int, str]:
-    """The answer to a request that is made while the listing waits."""
-    said: list[tuple[int, str]] = []
-    asking = threading.Thread(target=lambda: said.append(status(port)))
-    asking.start()
-    asking.join(0.3)  # a gate that does not wait answers at once
-    wait.unlink()
-    asking.join()
-    return said[0]
-
-
-def test_save_before_the_inputs_are_known_is_no_news_to_the_next_request(
-    tmp_path: Path, project: Path, driver: Driver
-) -> None:
-    server(project)
-    (project / "answer.go").write_text(answer("one").replace("return", "retrun"))
-    wait = slow_list(tmp_path)
-    port = free_port()
-    path = os.pathsep.join([str(wait.parent), os.environ["PATH"]])
-    dev = driver.start(project, "dev", env={"GORELOAD_SERVE_PORT": str(port), "PATH": path})
-    dev.line("1 error")
-    (project / "answer.go").write_text(answer("two"))
-    assert asked_while(wait, port) == (200, "two")
-
-
-def test_save_to_a_package_imported_while_nobody_watched_is_no_news_to_the_next_request(
-    tmp_path: Path, project: Path, driver: Driver
-) -> None:
-    server(project)
-    wait = slow_list(tmp_path)
-    wait.unlink()
-    port = free_port()
-    env = {"GORELOAD_SERVE_PORT": str(port), "PATH": os.pathsep.join([str(wait.parent), os.environ["PATH"]])}
-    dev = driver.start(project, "dev", env=env)
-    dev.url()
-    until((project / ".goreload" / "app" / "listing.json").exists, "a listing that is kept")
-    dev.stop()
-    package = 'package x\n\nfunc Text() string { return "one" }\n'
-    imported = 'package main\n\nimport "example.com/app/x"\n\nfunc Answer() string { return x.Text() }\n'
-    write(project, {"x/x.go": package, "answer.go": imported})
-    wait.touch()
-    dev = driver.start(project, "dev", env=env)
-    dev.line("up .* ->")
-    write(project, {"x/x.go": package.replace("one", "two")})
-    assert asked_while(wait, port) == (200, "two")
-
-
-def test_source_that_a_constraint_may_keep_out_holds_requests_until_it_is_known(
-    tmp_path: Path, project: Path, driver: Driver
-) -> None:
-    server(project)
-    write(project, {"answer.go": 'package main\n\nvar text = "one"\n\nfunc Answer() string { return text }\n'})
-    wait = slow_list(tmp_path)
-    wait.unlink()
-    port = free_port()
-    path = os.pathsep.join([str(wait.parent), os.environ["PATH"]])
-    dev = driver.start(project, "dev", env={"GORELOAD_SERVE_PORT": str(port), "PATH": path})
-    dev.url()
-    until((project / ".goreload" / "app" / "listing.json").exists, "a listing")
-    wait.touch()
-    write(project, {"text_windows.go": "package main\n"})
-    assert asked_while(wait, port) == (200, "one")
-    wait.touch()
-    write(project, {"text_linux.go": 'package main\n\nfunc init() { text = "two" }\n'})
-    assert asked_while(wait, port) == (200, "two")
-    assert "text_windows.go" not in dev.text
