@@ -56,6 +56,7 @@ class Listener:
         self._room = room()
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._accepted: set[socket.socket] = set()  # those whose task has not begun: cancelled now, it never does
         self._accepting = False
         self._stopped = False
         for one in sockets:
@@ -74,6 +75,8 @@ class Listener:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for connection in self._accepted:
+            connection.close()
 
     def _go_on(self) -> None:
         if not self._accepting and not self._stopped and len(self._tasks) < self._room:
@@ -97,6 +100,7 @@ class Listener:
                 self._pause()
                 self._loop.call_later(PAUSE, self._go_on)
                 return
+            self._accepted.add(connection)
             task = self._loop.create_task(self._take(connection))
             self._tasks.add(task)
             task.add_done_callback(self._ended)
@@ -104,6 +108,7 @@ class Listener:
             self._pause()
 
     async def _take(self, connection: socket.socket) -> None:
+        self._accepted.discard(connection)
         _, client = await self._loop.connect_accepted_socket(Wire, connection)
         try:
             await self._serve(client)

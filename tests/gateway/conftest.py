@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
 
 from tests.driver import DEADLINE
 from tests.gateway.hosting import App, Hosted, build
+from tests.gateway.site import Site
 
 CHROMIUM = shutil.which("chromium")
 
@@ -65,4 +66,44 @@ def app(binary: Path) -> Iterator[App]:
 def hosted(app: App) -> Iterator[Hosted]:
     """A proxy that is open to that app."""
     with Hosted(app.open) as made:
+        yield made
+
+
+MAIN = """package main
+
+import (
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+)
+
+type user struct {
+	Name string `json:"name"`
+}
+
+func main() {
+	router := gin.Default()
+	router.GET("/users/:id", func(c *gin.Context) {
+		var u user
+		if err := load(c.Param("id"), &u); err != nil && !found(err) {
+			c.AbortWithError(http.StatusNotFound, err)
+			return
+		}
+		c.JSON(http.StatusOK, u.Nmae)
+	})
+	router.Run()
+}
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> str:
+    (tmp_path / "main.go").write_text(MAIN)
+    return str(tmp_path)
+
+
+@pytest.fixture
+def site(root: str) -> Iterator[Site]:
+    with Site(root) as made:
+        made.open(1)
         yield made

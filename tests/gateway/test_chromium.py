@@ -2,70 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, expect
 
 from goreload_tasks.app.panic import Frame, Panic
 from goreload_tasks.build.diagnostics import Problem
 from goreload_tasks.gateway.gate import Crashed, Failed, Held, State
 from tests.conftest import CHECKOUT
-from tests.driver import until
 from tests.gateway.conftest import needs_chromium
+from tests.gateway.pages import FAILED, mark, marked, overlay, shows, tell_again, visit
 from tests.gateway.site import Site
 
 pytestmark = needs_chromium
 
 SHOTS = CHECKOUT / ".shots"
-
-MAIN = """package main
-
-import (
-	"net/http"
-
-	"github.com/gin-gonic/gin"
-)
-
-type user struct {
-	Name string `json:"name"`
-}
-
-func main() {
-	router := gin.Default()
-	router.GET("/users/:id", func(c *gin.Context) {
-		var u user
-		if err := load(c.Param("id"), &u); err != nil && !found(err) {
-			c.AbortWithError(http.StatusNotFound, err)
-			return
-		}
-		c.JSON(http.StatusOK, u.Nmae)
-	})
-	router.Run()
-}
-"""
-
-FAILED = Failed(
-    (
-        Problem("main.go", 21, 27, "u.Nmae undefined (type user has no field or method Nmae)"),
-        Problem(
-            "main.go",
-            17,
-            13,
-            "not enough arguments in call to load\n\thave (string, *user)\n\twant (context.Context, string, *user)",
-        ),
-        Problem(
-            "internal/map.go", 3, 1, "cannot use generic type Map[K comparable, V any] without <instantiation> & so on"
-        ),
-    )
-)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> str:
-    (tmp_path / "main.go").write_text(MAIN)
-    return str(tmp_path)
 
 
 @pytest.fixture
@@ -87,44 +37,6 @@ def crashed(root: str) -> Crashed:
             ),
         ),
     )
-
-
-@pytest.fixture
-def site(root: str) -> Iterator[Site]:
-    with Site(root) as made:
-        made.open(1)
-        yield made
-
-
-def visit(context: BrowserContext, site: Site, path: str = "/") -> Page:
-    page = context.new_page()
-    page.goto(site.url + path)
-    return page
-
-
-def shows(page: Page, text: str) -> None:
-    """Wait until the page's heading says this."""
-    expect(page.locator("h1").first).to_have_text(text)
-
-
-def overlay(page: Page) -> Locator:
-    return page.locator("goreload-overlay main")
-
-
-def tell_again(context: BrowserContext, site: Site, page: Page) -> None:
-    """Have all tabs told what is so, which they know; done when a page has heard it."""
-    page.evaluate("{ window.heard = 0; new BroadcastChannel('goreload').onmessage = () => (window.heard += 1) }")
-    visit(context, site)  # it says hello, and the tab with the stream answers all
-    page.wait_for_function("window.heard >= 2")
-
-
-def mark(page: Page) -> None:
-    """Leave something on the page that a reload loses."""
-    page.evaluate("document.body.marked = true")
-
-
-def marked(page: Page) -> bool:
-    return page.evaluate("document.body.marked === true") is True
 
 
 def test_a_new_launch_reloads_the_page_once(context: BrowserContext, site: Site) -> None:
@@ -289,57 +201,6 @@ def test_other_files_reload_the_page(context: BrowserContext, site: Site) -> Non
     expect(page.locator("#template")).to_have_text("two")
 
 
-def test_eight_tabs_share_one_stream(context: BrowserContext, site: Site) -> None:
-    site.files["/plain"] = "plain"
-    pages = [visit(context, site) for _ in range(8)]
-    fetch = "fetch('/plain', { cache: 'no-store' }).then((answer) => answer.text())"
-    for launch in (2, 3):
-        assert [page.evaluate(fetch) for page in pages] == ["plain"] * 8
-        site.open(launch)
-        for page in pages:
-            shows(page, f"launch {launch}")
-    until(lambda: site.streams == 1, "one stream")
-    pages[0].close()
-    site.show(FAILED)
-    for page in pages[1:]:
-        expect(overlay(page).locator(".here").first).to_contain_text("Nmae")
-
-
-def test_the_next_tab_takes_over(context: BrowserContext, site: Site) -> None:
-    pages = [visit(context, site) for _ in range(3)]
-    for launch in (2, 3):
-        pages.pop(0).close()
-        site.open(launch)
-        for page in pages:
-            shows(page, f"launch {launch}")
-
-
-def test_a_tab_follows_while_the_one_that_leads_stands_still(context: BrowserContext, site: Site) -> None:
-    leader = visit(context, site)
-    until(lambda: site.streams == 1, "it leads")
-    leader.evaluate("setInterval(() => 0, 20)")
-    debugger, paused = context.new_cdp_session(leader), list[object]()
-    debugger.on("Debugger.paused", lambda event: paused.append(event))  # noqa: PLW0108 - it must take attributes
-    debugger.send("Debugger.enable")
-    debugger.send("Debugger.pause")
-    other = visit(context, site)
-    site.open(2)
-    shows(other, "launch 2")
-    assert paused
-    debugger.send("Debugger.resume")
-    debugger.send("Debugger.disable")
-    shows(leader, "launch 2")
-    until(lambda: site.streams == 1, "one leads for both")
-
-
-def test_a_tab_follows_where_there_are_no_locks(context: BrowserContext, site: Site) -> None:
-    context.add_init_script("Object.defineProperty(Navigator.prototype, 'locks', { value: undefined })")
-    pages = [visit(context, site) for _ in range(3)]
-    site.open(2)
-    for page in pages:
-        shows(page, "launch 2")
-
-
 @pytest.mark.parametrize("path", ["/self", "/nonce", "/trusted"])
 def test_strict_policies_are_kept(context: BrowserContext, site: Site, path: str) -> None:
     complaints: list[str] = []
@@ -363,20 +224,6 @@ def test_a_page_that_allows_nothing_is_left_alone(context: BrowserContext, site:
     assert site.hits["/.goreload/client.js"] == 0
 
 
-def test_the_tool_started_again_reloads_the_page(context: BrowserContext, root: str) -> None:
-    with Site(root) as first:
-        first.open(1)
-        pages = [visit(context, first) for _ in range(2)]
-        for page in pages:
-            mark(page)
-    with Site(root, first.port) as second:
-        second.template = "again"
-        second.open(1)
-        for page in pages:
-            expect(page.locator("#template")).to_have_text("again")
-            assert not marked(page)
-
-
 @pytest.mark.parametrize("restoration", ["auto", "manual"])
 def test_the_page_stays_where_it_was_scrolled_to(context: BrowserContext, site: Site, restoration: str) -> None:
     context.add_init_script(f"history.scrollRestoration = '{restoration}'")
@@ -385,20 +232,6 @@ def test_the_page_stays_where_it_was_scrolled_to(context: BrowserContext, site: 
     site.open(2)
     shows(page, "launch 2")
     page.wait_for_function("scrollY === 1234")
-
-
-def test_the_page_behind_the_back_button_is_new_too(context: BrowserContext, site: Site) -> None:
-    page = visit(context, site)
-    page.evaluate("addEventListener('pageshow', (event) => (document.title = `persisted ${event.persisted}`))")
-    page.locator("a").click()
-    page.wait_for_url("**/else")
-    page.go_back(wait_until="commit")
-    expect(page).to_have_title("persisted true")  # our lock and stream do not keep a page from the cache
-    page.go_forward(wait_until="commit")
-    site.open(2)
-    shows(page, "launch 2")
-    page.go_back(wait_until="commit")
-    shows(page, "launch 2")
 
 
 def test_a_page_that_runs_the_script_again_has_one(context: BrowserContext, site: Site) -> None:

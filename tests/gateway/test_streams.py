@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from goreload_tasks.gateway.listener import Listener
+from goreload_tasks.gateway.sockets import inner
 from goreload_tasks.gateway.streams import Wire
 from tests.driver import DEADLINE
 
@@ -57,3 +59,20 @@ def test_what_came_before_a_break_is_read_first() -> None:
                 await step
 
     on_a_wire(work)
+
+
+def test_a_connection_accepted_as_the_listener_closes_is_closed_too() -> None:
+    async def run() -> None:
+        async def serve(_: Wire) -> None:
+            raise AssertionError("it never begins")
+
+        one = inner()
+        listener = Listener([one], serve)
+        with socket.create_connection(one.getsockname(), DEADLINE) as client:
+            while not listener._accepted:  # noqa: ASYNC110 - a turn of the loop at a time
+                await asyncio.sleep(0)
+            listener.stop()
+            await listener.close()
+            assert client.recv(1) == b""
+
+    asyncio.run(run())
