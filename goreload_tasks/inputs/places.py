@@ -171,10 +171,12 @@ class Places:
         return None
 
     def _scannable(self, path: str) -> bool:
-        """Is it a folder, new or gone, in which selected files may be?"""
+        """Is it a folder, new or gone, in which selected files may be? No link to one: it is not looked into."""
         if not self._rules or os.path.dirname(path) not in self._inputs.scanned:
             return False
-        return path in self._inputs.scanned or (os.path.isdir(path) and not self._ignore.ignored(path, True))
+        if path in self._inputs.scanned:
+            return True
+        return os.path.isdir(path) and not os.path.islink(path) and not self._ignore.ignored(path, True)
 
 
 def links(files: Iterable[str]) -> dict[str, tuple[str, ...]]:

@@ -383,15 +383,17 @@ class Tree:
     def _unlisted(self, before: frozenset[str]) -> tuple[str, ...]:
         """What came while the listing ran into folders that nobody watched, and the listing does not know.
 
-        At the start only sources count: all else that is there was there before, and is known or of no use.
+        At the start only sources count, and what rules select: all else that is there was there before, and is known
+        or of no use.
         """
-        fresh = self.folders - before if before else self.inputs.packages | self.inputs.wanted
-        known = self.inputs.files | upwards(self.folders)
+        inputs = self.inputs
+        fresh = self.folders - before if before else inputs.packages | inputs.wanted | inputs.scanned
+        known = inputs.files | upwards(self.folders)
         found = (
             os.path.join(folder, name)
             for folder in fresh
             for name in self._snapshot.names(folder)
-            if before or may_be_source(name)
+            if before or folder in inputs.scanned or may_be_source(name)
         )
         return tuple(path for path in found if path not in known and self._places.may_come(path))
 

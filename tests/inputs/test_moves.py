@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.driver import write
+from goreload_tasks.app.process import capture
+from goreload_tasks.inputs.snapshot import COARSE_NS, Entry, Snapshot
+from goreload_tasks.inputs.tree import Tree
+from goreload_tasks.settings import Settings
+from tests.driver import until, write
 from tests.inputs.trees import GO, Go, listed, told
 
 
@@ -110,6 +117,31 @@ def test_what_comes_into_a_folder_before_it_is_watched_is_found(
     monkeypatch.undo()
     assert not listed(go).verdict
     assert str(root / "a" / "b" / "tree" / "new" / "late.txt") in go.tree.inputs.build
+
+
+@pytest.mark.parametrize("name", ["new.txt", "deep/new.txt", "made/new.txt", ""])
+def test_what_comes_behind_the_first_listing_and_before_the_first_look_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """As with `watch`: its first run may have read what was there before."""
+    write(tmp_path, {"old.txt": "x", "deep/old.txt": "x"})
+    (tmp_path / "link").symlink_to(tmp_path / "deep")  # is not entered
+    written = time.time_ns()
+    until(lambda: time.time_ns() > written + 2 * COARSE_NS, "the next tick")
+    tree, begun = Tree(str(tmp_path), Settings(), capture), time.time_ns()
+    prime = Snapshot.prime
+
+    def late(self: Snapshot, files: Iterable[str]) -> dict[str, Entry]:
+        write(tmp_path, {name: "x"} if name else {})
+        return prime(self, files)
+
+    monkeypatch.setattr(Snapshot, "prime", late)
+    asyncio.run(tree.list(lambda: begun))
+    monkeypatch.undo()
+    assert tree.look((begun, 0)).relist == bool(name)
+    asyncio.run(tree.list(lambda: begun))
+    assert tree.look((begun, 0)).files == ((name,) if name else ())
+    assert not tree.look((time.time_ns() + 10**9, 0)).relist
 
 
 def test_only_folders_that_a_pattern_can_reach_are_watched(tmp_path: Path) -> None:
