@@ -152,6 +152,7 @@ class Engine:
             case Listed(service):
                 again = self._listing.pop(service.name)
                 self._watch()
+                self._git_works(())  # what it has written where nobody watched is news too
                 # What happened before the new watch stood is found by looking.
                 if service.listed(again):
                     self._list(service)

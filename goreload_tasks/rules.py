@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from goreload_tasks.build.builder import Job, Result
 from goreload_tasks.build.diagnostics import Problem
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.gateway.gate import Failed, Held, State
+from goreload_tasks.inputs.selection import same
 from goreload_tasks.inputs.tree import Tree
 from goreload_tasks.report import Report, exit_name
 from goreload_tasks.settings.schema import Rule
@@ -23,8 +24,8 @@ class Rules:
     Args:
         command: makes the job of a rule.
         start: runs a coroutine beside the loop.
-        look: finds what a command wrote.
-        then: a command ended well; with the files that called for it.
+        look: finds what a command wrote; done when that may be looked at.
+        then: a command ended well; with the files that called for it, and when it began, in ns of the wall clock.
         show: what `state` says is another.
     """
 
@@ -35,8 +36,8 @@ class Rules:
         writers: Writers,
         report: Report,
         start: Callable[[Coroutine[Any, Any, None]], object],
-        look: Callable[[], None],
-        then: Callable[[Rule, tuple[str, ...]], None],
+        look: Callable[[], Awaitable[None]],
+        then: Callable[[Rule, tuple[str, ...], int], None],
         show: Callable[[], None],
     ) -> None:
         self._command = command
@@ -47,34 +48,38 @@ class Rules:
         self._look = look
         self._then = then
         self._show = show
+        # All by `same`: what follows a command depends on the file.
         self._under_way: dict[Rule, Flight] = {}
-        self._refused: dict[Rule, tuple[Result, tuple[str, ...]]] = {}
+        self._refused: dict[Rule, tuple[Rule, Result, tuple[str, ...]]] = {}
         self._runs: Counter[Rule] = Counter()
 
     @property
     def state(self) -> State | None:
         """What whoever is at the gate waits for, or is told; None: nothing of rules."""
         if self._refused:
-            rule, (result, _) = next(iter(self._refused.items()))
+            rule, result, _ = next(iter(self._refused.values()))
             return Failed((Problem("", 0, 0, result.text.strip() or exit_name(result.code)),), rule.name)
         return Held(next(iter(self._under_way)).name) if self._under_way else None
 
     def begin(self, rule: Rule, files: tuple[str, ...]) -> None:
         """Run a rule's command; one that is under way is cancelled, since it may have read what was there before."""
-        before = self._under_way.get(rule)
+        key = same(rule)
+        before, refused = self._under_way.get(key), self._refused.get(key)
         if before:
             count = [self._writers.counts(rule.name, file, before.write(self._tree.path(file))) for file in files]
             if not any(count):
                 return
             before.job.cancel()
-        self._runs[rule] += 1
-        self._under_way[rule] = flight = Flight(self._command(rule), self._runs[rule], time.time_ns())
-        self._start(self._run(rule, flight, files, before))
+        if key in (before and before.rule, refused and refused[0]):  # a file in the build waits for that still
+            rule = key
+        self._runs[key] += 1
+        self._under_way[key] = flight = Flight(rule, self._command(rule), self._runs[key], time.time_ns())
+        self._start(self._run(flight, files, before))
         self._show()
 
     def again(self) -> None:
         """Run once more what ended badly."""
-        for rule, (_, files) in list(self._refused.items()):
+        for rule, _, files in list(self._refused.values()):
             self.begin(rule, files)
 
     def kill(self) -> None:
@@ -82,7 +87,8 @@ class Rules:
         for flight in self._under_way.values():
             flight.job.kill()
 
-    async def _run(self, rule: Rule, flight: Flight, files: tuple[str, ...], before: Flight | None) -> None:
+    async def _run(self, flight: Flight, files: tuple[str, ...], before: Flight | None) -> None:
+        rule, key = flight.rule, same(flight.rule)
         if before:  # one at a time: what is cancelled may take a moment to end
             await before.job.gone.wait()
             flight.began_ns = time.time_ns()
@@ -93,12 +99,12 @@ class Rules:
         if result.cancelled:
             return
         self._report.rule(rule.name, files, result)
-        self._look()  # what it wrote is news; while it counts as under way, to itself it is an echo
-        if self._under_way.get(rule) is flight:
-            del self._under_way[rule]
-            self._refused.pop(rule, None)
+        await self._look()  # what it wrote is news; while it counts as under way, to itself it is an echo
+        if self._under_way.get(key) is flight:
+            del self._under_way[key]
+            self._refused.pop(key, None)
             if result.code:
-                self._refused[rule] = (result, files)
+                self._refused[key] = (rule, result, files)
             else:
-                self._then(rule, files)
+                self._then(rule, files, flight.began_ns)
         self._show()

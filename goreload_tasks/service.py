@@ -37,6 +37,9 @@ Chores = Callable[[Callable[[], bool]], Coroutine[Any, Any, bool]]
 BREATH = 0.05
 """Seconds after a reload for the answers that people wait for, before anything else is done."""
 
+LIST_AFTER = 1.0
+"""Seconds after a start of the app at which its inputs are listed at the latest: it need never become ready."""
+
 LIST_BEAT = 2.0
 """Seconds after which a listing that could not be asked for is asked for again."""
 
@@ -95,13 +98,15 @@ class Service:
             self._writers,
             report,
             start=self._beside,
-            look=self._look_again,
+            look=self._look_when_free,
             then=self._after_rule,
             show=self._show,
         )
         self._ports = Ports(report, app.settings.serve, front) if app else None
         self._opened = False
         self._waits_for = ""
+        self._free = asyncio.Event()  # `_waits_for` is empty, or nobody wants to know
+        self._free.set()
         self._mended = False  # since the newest build began
         self._unlisted = False  # the newest listing could not be asked for
         self._missed = False  # the newest launch could not start
@@ -229,12 +234,15 @@ class Service:
     def hold(self, what: str) -> None:
         """Look at nothing and let nobody in until `resume`. `what`: is waited for, as in `Held`."""
         self._waits_for = what
+        if not self.state.quitting:
+            self._free.clear()
         self._show()
 
     def resume(self) -> bool:
         """Look once at all that was kept back. True: list the inputs again."""
         self._waits_for = ""
-        again = self.look()
+        again = self.look()  # before anything that waits is told of what was there before
+        self._free.set()
         self._show()
         return again
 
@@ -284,11 +292,15 @@ class Service:
         self._tell(cycle.Changed("rebuild"))
         self._tell(cycle.Changed("restart"))
 
-    def _after_rule(self, rule: Rule, files: tuple[str, ...]) -> None:
-        """The command of a rule has run: do what the rule says follows."""
+    def _after_rule(self, rule: Rule, files: tuple[str, ...], began: int) -> None:
+        """The command of a rule has run: do what the rule says follows.
+
+        A build that began since has read the files, and what of its inputs was written behind it was news just now.
+        """
+        built = self._window[0] > began and self.tree.complete
         if rule.then == "refresh" and self._front:
             self._front.refresh(files)
-        elif rule.then in ("rebuild", "restart"):
+        elif rule.then == "restart" or (rule.then == "rebuild" and not built):
             self._report.about(files)
             self.handle(cycle.Changed("rebuild" if rule.then == "rebuild" else "restart"))
         self._begin_rest()
@@ -300,9 +312,14 @@ class Service:
         if self.look():
             self._relist()
 
+    async def _look_when_free(self) -> None:
+        await self._free.wait()
+        self._look_again()
+
     def ask(self, what: Literal["restart", "rebuild", "quit"]) -> None:
         """The person wants a restart, a rebuild or the end."""
         if what == "quit":
+            self._free.set()
             for launch in self._launches.values():
                 launch.hurry()
             if self._front:
@@ -365,8 +382,9 @@ class Service:
         finally:
             progress.cancel()
             self._window = (self._window[0], time.time_ns())
+        await self._free.wait()  # what git left half-way is neither shown nor started
         self._results = {generation: result}
-        if result.cancelled:
+        if result.cancelled or self._cancelled():
             self._tell(cycle.Cancelled(generation))
         elif result.code:
             self._tell(cycle.Broken(generation))
@@ -409,6 +427,8 @@ class Service:
             self._ports.elsewhere,
         )
         self._show()
+        if not self._listed:
+            asyncio.get_running_loop().call_later(LIST_AFTER, self._list_at_last)
         try:
             code = await launch.run(binary, lambda: self._ready(launch))
         except (OSError, GoreloadError) as error:  # the latter: an env file cannot be read
@@ -467,15 +487,19 @@ class Service:
     # What the person reads.
 
     async def _after(self) -> None:
-        """After each reload look everywhere, before anybody is let in: a lost hint is found here at the latest."""
-        self._look_again()
+        """After each reload look everywhere: what was not told is found here at the latest. It keeps nobody waiting."""
         await asyncio.sleep(BREATH)
+        self._look_again()
         running = {app.generation for app in (self.state.app, self.state.leaving) if app}
         await asyncio.to_thread(self._work.forget, running)
-        if not self._listed:  # what was recalled for the start is asked for again beside the running app
+        self._list_at_last()
+        self._begin_rest()
+
+    def _list_at_last(self) -> None:
+        """What was recalled for the start is asked for again beside the running app."""
+        if not self._listed:
             self._listed = True
             self._relist()
-        self._begin_rest()
 
     def _begin_rest(self) -> None:
         if self._chores and not self.state.build and (self._resting is None or self._resting.done()):

@@ -12,12 +12,14 @@ from goreload_tasks import loops
 from goreload_tasks.build.builder import Job
 from goreload_tasks.inputs.snapshot import COARSE_NS
 from goreload_tasks.report import Report
+from goreload_tasks.settings.schema import Rule
 
 
 @dataclass(slots=True)
 class Flight:
     """A rule's command under way: the number of this run, and when it began, in ns of the wall clock."""
 
+    rule: Rule
     job: Job
     run: int
     began_ns: int

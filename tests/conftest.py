@@ -10,10 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from goreload_tasks.adopt.scaffold import render
+from goreload_tasks.build.command import LEAN
 from goreload_tasks.build.toolchain import find_go
 from tests.driver import Driver
+
+settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("here")  # the machine may stand still for a moment
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -30,7 +35,7 @@ def environment() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def warm(environment: None, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Gin and net/http are compiled once, before any test waits for a build: on a fresh machine that takes a minute."""
+    """Gin and net/http are compiled before any test waits for a build: in both ways a fresh machine takes minutes."""
     del environment
     shared = tmp_path_factory.getbasetemp()
     if os.environ.get("PYTEST_XDIST_WORKER"):
@@ -41,7 +46,16 @@ def warm(environment: None, tmp_path_factory: pytest.TempPathFactory) -> None:
             return  # another worker did it
         render("gin", shared / "gin")
         with contextlib.suppress(subprocess.CalledProcessError):  # no modules, no Gin: the tests of it will say so
-            subprocess.run(["go", "build", "-o", os.devnull, "."], cwd=shared / "gin", check=True)
+            for how in ([], [LEAN]):
+                subprocess.run(["go", "build", "-o", os.devnull, *how, "."], cwd=shared / "gin", check=True)
+
+
+@pytest.fixture
+def clock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Held by who sets the machine's clock: there is one."""
+    with open(tmp_path_factory.getbasetemp().parent / "clock", "a", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture

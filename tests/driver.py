@@ -210,7 +210,7 @@ class Driver:
 def get(url: str, path: str = "/") -> str:
     """What the server answers; empty while it does not."""
     host, port = url.removeprefix("http://").split(":")
-    connection = http.client.HTTPConnection(host, int(port), timeout=5)
+    connection = http.client.HTTPConnection(host, int(port), timeout=30)
     try:
         connection.request("GET", path)
         return connection.getresponse().read().decode()

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.driver import Builds, Driver, Task, alive, answer, free_port, get, server, until, write
+from tests.driver import Builds, Driver, Task, alive, answer, free_port, get, server, status, until, write
 
 
 class Counted:
@@ -178,68 +178,6 @@ def test_cost_follows_the_program_and_not_what_lies_beside_it(project: Path, dri
     assert process.memory_info().rss < 60_000_000
 
 
-def test_rules_run_a_command_or_a_task_first_and_then_what_they_say(project: Path, driver: Driver) -> None:
-    server(project, tasks=False)
-    write(
-        project,
-        {
-            "gen.sh": "sed 's/.*/package main\\n\\nconst word = \"&\"/' word.tmpl > word_gen.go\n",
-            "word.tmpl": "one\n",
-            "word_gen.go": 'package main\n\nconst word = "one"\n',
-            "answer.go": "package main\n\nfunc Answer() string { return word }\n",
-            "schema.sql": "x",
-            "style.css": "x",
-            "notes.txt": "x",
-            "tasks.py": "from invoke import Collection, task\nimport goreload_tasks\n\n\n@task\ndef migrate(c):\n"
-            "    print('migrated', open('schema.sql').read())\n\n\nns = Collection(migrate, goreload_tasks.dev)\n",
-            "invoke.yaml": "goreload:\n  rules:\n"
-            "    - {name: gen, files: ['*.tmpl'], run: sh gen.sh, then: nothing}\n"
-            "    - {name: sql, files: [/schema.sql], task: migrate, then: restart}\n"
-            "    - {files: ['*.css'], then: refresh}\n    - {files: [notes.txt], then: nothing}\n",
-        },
-    )
-    dev = Counted(project, driver)
-    until(lambda: get(dev.url) == "one", "one")
-    write(project, {"notes.txt": "y"})
-    write(project, {"word.tmpl": "two\n"})
-    dev.dev.line(r"word.tmpl -> rule gen \d+ ms")
-    url = dev.dev.url()
-    until(lambda: get(url) == "two", "two")
-    assert "word_gen.go ->" in dev.dev.text
-    before = dev.builds
-    write(project, {"style.css": "y"})
-    dev.dev.line("style.css -> refresh")
-    write(project, {"schema.sql": "two tables"})
-    dev.dev.line(r"schema.sql -> rule sql \d+ ms")
-    dev.dev.line("schema.sql -> restarted")
-    assert dev.builds == before
-    write(project, {"gen.sh": "echo no luck; exit 4\n"})
-    write(project, {"word.tmpl": "three\n"})
-    dev.dev.line("^no luck")
-    dev.dev.line("word.tmpl -> rule gen: exit code 4")
-    assert "notes.txt" not in dev.dev.text
-
-
-def test_rule_that_writes_its_own_input_for_ever_is_named_and_stopped(project: Path, driver: Driver) -> None:
-    server(project)
-    write(
-        project,
-        {
-            "invoke.yaml": "goreload:\n  rules: [{name: stamp, files: ['*.sql'], run: sh stamp.sh, then: nothing}]\n",
-            "stamp.sh": "echo x >> a.sql; exec sleep 0.3\n",
-            "a.sql": "",
-        },
-    )
-    dev = Counted(project, driver)
-    write(project, {"a.sql": "begin\n"})
-    dev.dev.line("rule stamp writes a.sql, which calls for rule stamp: it is not run again for that")
-    dev.dev.line("a.sql -> rule stamp")
-    dev.mark()
-    stopped = len((project / "a.sql").read_text())
-    dev.mark()
-    assert len((project / "a.sql").read_text()) == stopped
-
-
 WHY: dict[str, tuple[str, str]] = {
     "main.go": ("a change rebuilds", "the main package itself"),
     "gen/gen.go": ("a change rebuilds", "ignored by `gen/` (.gitignore, line 1); the build reads it all the same"),
@@ -345,13 +283,15 @@ def test_edit_of_an_ignore_file_takes_effect_at_once(file: str, project: Path, d
         project,
         {"views/a.html": "x", "views/b.html": "x", "invoke.yaml": "goreload: {watch: {include: ['views/**']}}\n"},
     )
-    dev = Counted(project, driver)
+    port = free_port()
+    dev = Counted(project, driver, port)
     write(project, {"views/a.html": "y"})
     dev.dev.line("views/a.html -> restarted")
     write(project, {file: "ignored/\n/views/a.html\n"})
     write(project, {"views/b.html": "y"})
     dev.dev.line("views/b.html -> restarted")
     until(lambda: "views/a.html: nothing" in driver.run(project, "why", "views/a.html").stdout, "the new rule in why")
+    assert status(port)[0] == 200  # it waits until dev knows it too
     write(project, {"views/a.html": "z"})
     write(project, {"views/b.html": "z"})
     assert "views/b.html ->" in dev.dev.line("-> restarted").string

@@ -260,6 +260,24 @@ def test_what_a_rule_has_not_let_through_is_not_taken_for_what_runs(
     assert "same binary" not in dev.text
 
 
+def test_second_start_of_an_app_that_hangs_hears_of_the_file_that_it_waits_for(
+    project: Path, driver: Driver, go: Builds
+) -> None:
+    server(project, tasks=False)
+    main = (project / "main.go").read_text().replace('"os"\n', '"os"\n\t"time"\n')
+    hangs = 'func main() {\n\tif os.Getenv("GOES") == "" {\n\t\ttime.Sleep(time.Hour)\n\t}\n'
+    write(project, {"main.go": main.replace("func main() {\n", hangs), ".env": "GOES=1\n"})
+    _, _, dev = start(driver, project, go)
+    rested(dev, project)
+    write(project, {".env": ""})
+    port = free_port()
+    dev = driver.start(project, "dev", program="goreload", env={**go.env, "GORELOAD_SERVE_PORT": str(port)})
+    until(lambda: bool(alive([str(project), ".goreload", "/bin/"])), "the app that hangs")
+    write(project, {".env": "GOES=1\n"})
+    until(lambda: get(f"http://127.0.0.1:{port}") == "one", "the answer")
+    dev.line(r"\.env -> ")
+
+
 def test_nothing_is_kept_of_a_program_that_is_edited_at_once(project: Path, driver: Driver, go: Builds) -> None:
     """What is kept is of the sources that it was built from, whatever is saved when."""
     server(project, tasks=False)

@@ -44,6 +44,11 @@ class Inputs:
     def files(self) -> frozenset[str]:
         return self.build | self.left_out | self.read.keys() | self.rules
 
+    @functools.cached_property
+    def places(self) -> frozenset[str]:
+        """Folders in which any new name may be one of them."""
+        return self.packages | self.scanned | self.wanted
+
 
 class Places:
     """The places of a service's inputs.
@@ -85,8 +90,7 @@ class Places:
     def holds(self, folder: str) -> bool:
         """Are inputs in this folder itself, or may they come there?"""
         inputs = self._inputs
-        places = inputs.packages | inputs.scanned | inputs.wanted
-        return folder in places or any(os.path.dirname(path) == folder for path in inputs.files)
+        return folder in inputs.places or any(os.path.dirname(path) == folder for path in inputs.files)
 
     def may_come(self, path: str) -> bool:
         """May a name that came or went change what the inputs are?"""

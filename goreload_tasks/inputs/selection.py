@@ -38,3 +38,8 @@ def counts(rule: Rule, built: bool) -> Rule | None:
     if not built:
         return rule
     return replace(rule, then="rebuild") if rule.command else None
+
+
+def same(rule: Rule) -> Rule:
+    """One key for all that the command of a rule goes before, whatever follows it."""
+    return replace(rule, then="rebuild")

@@ -119,16 +119,12 @@ class Snapshot:
         """What is known of each file."""
         return self._files
 
-    def adopt(self, entries: Mapping[str, Entry], since_ns: int) -> tuple[str, ...]:
-        """Remember what `prime` read; returns those written since a moment: a build begun then may have seen others."""
+    def adopt(self, entries: Mapping[str, Entry]) -> dict[str, int]:
+        """Remember what `prime` read. Returns when files that were not known were written last, in ns."""
         fresh = {path: entry for path, entry in entries.items() if path not in self._files}
         for path, entry in fresh.items():
             self._know(path, entry)
-        return tuple(
-            path
-            for path, entry in fresh.items()
-            if entry.stamp and max(entry.stamp.ctime_ns, entry.stamp.mtime_ns) >= since_ns - COARSE_NS
-        )
+        return {path: max(entry.stamp.ctime_ns, entry.stamp.mtime_ns) for path, entry in fresh.items() if entry.stamp}
 
     def take(self, files: Iterable[str]) -> None:
         """Remember files as they are now, whatever was known of them."""
@@ -256,6 +252,11 @@ def _stamp(folder: str) -> tuple[int, int]:
     except (OSError, ValueError):
         return 0, 0
     return status.st_ctime_ns, status.st_ino
+
+
+def gone(absent: Iterable[str], since_ns: int) -> list[str]:
+    """Those that have left their folder since; what is named and was never there, as in an overlay, has not."""
+    return [path for path in absent if _stamp(os.path.dirname(path))[0] >= since_ns - COARSE_NS]
 
 
 def _same(one: Entry, other: Entry) -> bool:

@@ -8,8 +8,9 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Literal
 
 from goreload_tasks.app.process import Capture
@@ -20,9 +21,10 @@ from goreload_tasks.inputs.headers import unseen
 from goreload_tasks.inputs.ignore import Ignore, repository
 from goreload_tasks.inputs.listing import ask, unkilled
 from goreload_tasks.inputs.modules import only_adds, sums
+from goreload_tasks.inputs.news import Found, Noted, sift
 from goreload_tasks.inputs.places import Inputs, Places, links, way
-from goreload_tasks.inputs.selection import ENV, counts, selections
-from goreload_tasks.inputs.snapshot import ABSENT, COARSE_NS, Entry, Look, Snapshot, upwards
+from goreload_tasks.inputs.selection import ENV, counts, same, selections
+from goreload_tasks.inputs.snapshot import ABSENT, COARSE_NS, Entry, Look, Snapshot, gone, upwards
 from goreload_tasks.inputs.verdict import Verdict, explain
 from goreload_tasks.settings import Settings
 from goreload_tasks.settings.schema import Rule
@@ -86,11 +88,9 @@ class Tree:
         self._rules = selections(settings, plan is None)
         self._ignore = Ignore(root, None, settings.watch.ignore, "watch.ignore")
         self._snapshot = Snapshot(contents)
-        self._appeared: tuple[str, ...] = ()  # inputs that a listing or a build may have missed
-        self._came: tuple[str, ...] = ()  # names that called for a listing
-        self._doubtful: frozenset[str] = frozenset()  # sources that a listing says of whether the build reads them
-        self._entered: tuple[str, ...] = ()  # those of which it said so
-        self._mended: tuple[str, ...] = ()  # those of which it did not, and finds no mistake in
+        self._noted = Noted()
+        self._found = Found()
+        self._since = 0  # the first listing counts what was written from then on
         self._sure = False  # all that the build reads is known
         self._sums: dict[str, frozenset[tuple[str, ...]]] = {}  # what go.work.sum said
         self._places = Places(root, self.inputs, self._rules, self._ignore, {})
@@ -107,6 +107,11 @@ class Tree:
         """Has no input been written since the last look, and none come or gone?"""
         news = self._snapshot.news(self.folders)
         return self._snapshot.still(self.inputs.files) and not any(map(self._places.may_come, news))
+
+    @property
+    def complete(self) -> bool:
+        """Is all that the build reads among the inputs?"""
+        return self._sure
 
     @property
     def fingerprint(self) -> str:
@@ -147,31 +152,32 @@ class Tree:
         begun, ended = window
         # Written while a build was reading: that build may have seen other content. Stamps lag, never lead.
         torn = [path for path, at in found.touched.items() if begun - COARSE_NS <= at <= (ended or at)]
-        appeared, self._appeared = self._appeared, ()
-        entered, self._entered = self._entered, ()
-        mended, self._mended = self._mended, ()
+        news, self._found = self._found, Found()
+        appeared = news.appeared
         named = [os.path.join(folder, name) for folder, names in found.names.items() for name in names]
         new = [path for path in named if path not in inputs.files and self._places.may_come(path)]
         touched = [*found.changed, *torn, *appeared]
         rebuild = [path for path in touched if path in inputs.build and path not in inputs.read]
         # Whatever is called for begins after this: only what is written from now on is news to it.
+        noticed = time.time_ns()
         self._snapshot.take(path for path in new if not os.path.isdir(path))
         doubtful = {path for path in (*new, *appeared) if path not in inputs.files and self._places.doubtful(path)}
-        self._doubtful |= doubtful | (found.shapes & inputs.left_out)
-        rebuild += entered
+        unsure = doubtful | (found.shapes & inputs.left_out)
+        self._noted |= Noted(dict.fromkeys((*new, *appeared), noticed), dict.fromkeys(unsure, noticed))
+        rebuild += news.entered
         built = {path for path in (*new, *appeared) if path not in doubtful and self._places.builds(path)}
         ruled = {path: inputs.read[path] for path in touched if path in inputs.read}
         ruled |= {
             path: rule for path in new if (of := self._places.selected(path)) and (rule := counts(of, path in built))
         }
         rebuild += [path for path in dict.fromkeys((*new, *appeared)) if path in built and path not in ruled]
-        self._came += tuple(new)
-        relist = bool(new or appeared or found.replaced) or any(path not in inputs.read for path in found.shapes)
+        relist = news.again or bool(new or appeared or found.replaced)
+        relist |= any(path not in inputs.read for path in found.shapes)
         decide = (inputs.rules, self.listing.extra, self._readers)
         relist |= any(path in those for path in found.changed for those in decide)
         relist |= not self._places.above.isdisjoint(named)
         relist |= any(self._leads_elsewhere(path) for path in (*found.changed, *found.touched))
-        return replace(self._finding(rebuild, ruled, relist), mended=tuple(map(self._short, mended)))
+        return replace(self._finding(rebuild, ruled, relist), mended=tuple(map(self._short, news.mended)))
 
     def _leads_elsewhere(self, path: str) -> bool:
         """Has a file become a symlink, or is it none any more, or one to another file?"""
@@ -189,11 +195,12 @@ class Tree:
         return replace(found, changed=changed, shapes=found.shapes - own) if own else found
 
     def _finding(self, rebuild: Sequence[str], ruled: Mapping[str, Rule], relist: bool) -> Finding:
-        first: dict[Rule, tuple[str, ...]] = {}
+        first: dict[Rule, tuple[Rule, tuple[str, ...]]] = {}
         called: dict[str, list[str]] = {"rebuild": list(rebuild), "restart": [], "refresh": [], "nothing": []}
         for path, rule in ruled.items():
-            if rule.command:
-                first[rule] = (*first.get(rule, ()), self._short(path))
+            if rule.command:  # once, for all its files; one of them that is in the build calls for that behind it
+                before, files = first.get(same(rule), (rule, ()))
+                first[same(rule)] = (before if before.then == "rebuild" else rule, (*files, self._short(path)))
             else:
                 called[rule.then].append(path)
         verdict: Literal["rebuild", "restart", "refresh"] | None = None
@@ -203,8 +210,8 @@ class Tree:
             verdict = "restart"
         elif called["refresh"]:
             verdict = "refresh"
-        files = [path for name in ("rebuild", "restart", "refresh") for path in called[name]]
-        return Finding(verdict, tuple(dict.fromkeys(map(self._short, files))), first, relist)
+        named = [path for name in ("rebuild", "restart", "refresh") for path in called[name]]
+        return Finding(verdict, tuple(dict.fromkeys(map(self._short, named))), dict(first.values()), relist)
 
     async def why(self, path: str) -> Verdict:
         """The verdict on a path, now.
@@ -259,7 +266,9 @@ class Tree:
             return False
         self.inputs, before = found
         entries = self._snapshot.prime(self.inputs.files, before)
-        self._appeared += self._snapshot.adopt(entries, since)
+        self._since = since
+        written = self._snapshot.adopt(entries)
+        self._found += Found(tuple(path for path, at in written.items() if at >= since - COARSE_NS))
         self._settle({})
         plan = self._plan
         named = {os.path.join(plan.cwd, value(plan.flags, name)) for name in ("modfile", "overlay")} if plan else set()
@@ -296,14 +305,13 @@ class Tree:
         Raises:
             OSError: the go command cannot be started, is killed again and again, or does not answer.
         """
-        before = self.folders
-        came, self._came = self._came, ()
-        doubtful, self._doubtful = self._doubtful, frozenset()
+        began, self._since = self._since or time.time_ns(), 0
+        folders, were = self.folders, self.inputs
+        noted, self._noted = self._noted, Noted()
         try:
             listing, inputs = await self._listed()
         except OSError:
-            self._came = came + self._came
-            self._doubtful |= doubtful
+            self._noted = noted | self._noted
             self._settle(self._places.links)  # what is missing may come back in a folder that is not watched yet
             raise
         headers, missing, readers = await asyncio.to_thread(unseen, listing)
@@ -328,24 +336,21 @@ class Tree:
         entries = await asyncio.to_thread(self._snapshot.prime, inputs.files)
         linked = await asyncio.to_thread(links, inputs.files)
         # Who was an input and comes back is new then: what is built from then on has read it.
-        self._snapshot.forget(self.inputs.files - inputs.files)
+        self._snapshot.forget(were.files - inputs.files)
         self.listing, self.headers, self._readers = listing, headers, readers
         self._sure = listing.clean and not taken and not strange
         self.inputs = inputs
         self._settle(linked)
-        appeared = self._snapshot.adopt(entries, since())
-        # What was moved here with its folder is new, however old it is.
-        below = tuple(os.path.join(path, "") for path in came)
-        moved = [path for path in entries.keys() & inputs.read if path.startswith(below)]
+        written = self._snapshot.adopt(entries)
         fresh = {path for path in inputs.build - self._sums.keys() if os.path.basename(path) == "go.work.sum"}
         self._sums |= {path: sums(path) for path in fresh}
         none = inputs.rules | fresh if listing.clean else inputs.rules  # the listing itself may have written it
-        found = (path for path in dict.fromkeys((*appeared, *moved)) if path not in none)
-        # Where the listing went wrong, the build is to say why; but not of a test, without which the program is right.
-        wrong = {path for path in doubtful if not listing.clean and not may_be_test(os.path.basename(path))}
-        self._entered += tuple(sorted((doubtful & inputs.build) | wrong))
-        self._mended += tuple(sorted(doubtful - inputs.build)) if listing.clean else ()
-        self._appeared += (*found, *news, *self._unlisted(before))
+        written = {path: at for path, at in written.items() if path not in none}
+        # A folder that came while the listing ran may have been read by it already.
+        found = sift(were, inputs, listing.clean, written, noted | Noted(self._noted.came), began, since())
+        named = (inputs.build | inputs.left_out) - listing.extra - missing | inputs.read.keys()
+        absent = [path for path, entry in entries.items() if entry.stamp is None and path in named]
+        self._found += found + Found((*news, *self._unlisted(folders, were), *gone(absent, min(began, since()))))
 
     async def _listed(self) -> tuple[Listing, Inputs]:
         plan, before = self._plan, self.inputs
@@ -380,22 +385,24 @@ class Tree:
         self._ignore = ignore
         return files, folders, ignore.files
 
-    def _unlisted(self, before: frozenset[str]) -> tuple[str, ...]:
-        """What came while the listing ran into folders that nobody watched, and the listing does not know.
+    def _unlisted(self, folders: frozenset[str], were: Inputs) -> Iterator[str]:
+        """What came while the listing ran into places that mattered to nobody, and the listing does not know.
 
         At the start only sources count, and what rules select: all else that is there was there before, and is known
-        or of no use.
+        or of no use. An input that is there and was not while its folder was listed came back.
         """
         inputs = self.inputs
-        fresh = self.folders - before if before else inputs.packages | inputs.wanted | inputs.scanned
+        fresh = inputs.places - were.places | (self.folders - folders if folders else frozenset())
         known = inputs.files | upwards(self.folders)
-        found = (
+        named = (
             os.path.join(folder, name)
             for folder in fresh
             for name in self._snapshot.names(folder)
-            if before or folder in inputs.scanned or may_be_source(name)
+            if folders or folder in inputs.scanned or may_be_source(name)
         )
-        return tuple(path for path in found if path not in known and self._places.may_come(path))
+        came = (path for path in named if path not in known and self._places.may_come(path))
+        back = (path for path in were.files - inputs.files if os.path.lexists(path) and self._places.may_come(path))
+        return chain(came, back)
 
 
 def _overlay(path: str, text: str, scratch: str, more: Mapping[str, str]) -> str:

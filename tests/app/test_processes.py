@@ -170,7 +170,7 @@ def test_stop_ends_all_of_the_tree_and_frees_its_port(tmp_path: Path, kind: str)
         if "gone" in kind:
             assert await group.wait() == 5
         assert any(map(lives, tree.pids))
-        code = await group.stop(signal.SIGTERM, 0.2)
+        code = await group.stop(signal.SIGTERM, 0.2 if "deaf" in kind else DEADLINE)
         assert code == (5 if "gone" in kind else -signal.SIGTERM)
         assert not any(map(lives, tree.pids))
         assert tree.free()

@@ -48,10 +48,11 @@ def take(folder: Path, tool: int = 0) -> Census:
             words = Path(f"/proc/{name}/cmdline").read_bytes().decode(errors="replace").split("\0")
             line = " ".join(words)
             cwd = os.readlink(f"/proc/{name}/cwd")
-            one = (int(name), Path(f"/proc/{name}/stat").read_text().rpartition(") ")[2].split()[19])
+            fields = Path(f"/proc/{name}/stat").read_text().rpartition(") ")[2].split()
+            one, at_rest = (int(name), fields[19]), fields[16] == "19"  # proc(5): when it began, and how nice it is
             if program.startswith(bins):
                 apps.add(one)
-            elif os.path.basename(program) == "go" and words[1] == "build" and bins in line:
+            elif os.path.basename(program) == "go" and words[1] == "build" and bins in line and not at_rest:
                 builds.add(one)
             elif bins in line or guard in line or f"{cwd}{os.sep}".startswith(inside):
                 others.add(one)

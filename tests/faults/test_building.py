@@ -148,7 +148,8 @@ def test_so_many_builds_run_at_once_over_all_services(project: Path, driver: Dri
     wait = f"until [ $(wc -l < {log}) -ge 2 ]; do sleep 0.01; done" if parallel == 0 else "sleep 0.5"
     script = f'[ "$1" = build ] || exec "$GO" "$@"\necho + >> {log}\n{wait}\n'
     script += f'"$GO" "$@"; code=$?\necho - >> {log}\nexit $code'
-    dev = driver.start(project, "dev", env=go_first(project, script))
+    later = {"GORELOAD_BUILD_VERIFY_AFTER": "1h"}  # builds at rest are others
+    dev = driver.start(project, "dev", env=go_first(project, script) | later)
     for url in (dev.url(), dev.url()):
         answers(url, "one")
     assert log.read_text().split() == (["+", "-", "+", "-"] if parallel else ["+", "+", "-", "-"])
@@ -158,9 +159,8 @@ def test_build_that_waits_for_its_turn_can_be_given_up(project: Path, driver: Dr
     services(project, "build: {parallel: 1}")
     log, flag = project.parent / "log", project.parent / "flag"
     hold = f"while [ -e {flag} ]; do sleep 0.01; done"
-    dev = driver.start(
-        project, "dev", env=go_first(project, f'[ "$1" = build ] && {{ echo $* >> {log}; {hold}; }}\nexec "$GO" "$@"')
-    )
+    env = go_first(project, f'[ "$1" = build ] && {{ echo $* >> {log}; {hold}; }}\nexec "$GO" "$@"')
+    dev = driver.start(project, "dev", env=env | {"GORELOAD_BUILD_VERIFY_AFTER": "1h"})
     urls = named(dev, r".* -> (http\S+)")
     flag.touch()
     (project / "cmd" / "api" / "answer.go").write_text(answer("two"))

@@ -95,6 +95,7 @@ def test_file_that_is_changed_and_never_closed_is_found_by_the_next_look(project
 
 
 @LINUX
+@pytest.mark.usefixtures("clock")
 def test_after_a_jump_of_the_clock_all_is_looked_at(project: Path, driver: Driver) -> None:
     server(project)
     dev, url = started(driver, project)

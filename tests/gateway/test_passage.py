@@ -116,20 +116,20 @@ def test_connection_waits_for_the_app_that_comes(binary: Path) -> None:
 
 
 def test_connection_to_an_app_that_is_dead_goes_to_its_successor(binary: Path) -> None:
-    with Hosted(Open(1, "127.0.0.1", free_port()), whole=True) as hosted, Client(hosted.port) as client:
+    dead = Open(1, "127.0.0.1", free_port())
+    with App(binary, 2) as two, Hosted(dead, whole=True) as hosted, Client(hosted.port) as client:
         client.send(LAUNCH)
-        with App(binary, 2) as two:
-            hosted.show(two.open)
-            assert client.answer() == (200, b"2")
+        hosted.show(two.open)
+        assert client.answer() == (200, b"2")
 
 
 def test_question_that_ends_at_once_is_answered_by_the_successor_too(binary: Path) -> None:
-    with Hosted(Open(1, "127.0.0.1", free_port()), whole=True) as hosted, Client(hosted.port) as client:
+    dead = Open(1, "127.0.0.1", free_port())
+    with App(binary, 2) as two, Hosted(dead, whole=True) as hosted, Client(hosted.port) as client:
         client.send(LAUNCH)
         client.half_close()
-        with App(binary, 2) as two:
-            hosted.show(two.open)
-            assert client.answer() == (200, b"2")
+        hosted.show(two.open)
+        assert client.answer() == (200, b"2")
 
 
 def test_swap_does_not_wait_for_what_the_old_app_will_not_get(binary: Path) -> None:

@@ -39,7 +39,7 @@ def test_client_that_leaves_cancels_the_request(
 def test_client_that_broke_off_behind_other_bytes_cancels_the_request(
     app: App, hosted: Hosted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(proxy, "SOON", 0.5)
+    monkeypatch.setattr(proxy, "SOON", DEADLINE)
     waiting, cancelled, _ = counts(app.port)
     with Client(hosted.port) as client:
         client.send(ask("GET /wait"))
@@ -48,6 +48,13 @@ def test_client_that_broke_off_behind_other_bytes_cancels_the_request(
         wires = [each.client for each in hosted.proxy._connections.values()]
         until(lambda: any(not wire.quiet for wire in wires), "the bytes are there")
         client.reset()
+        until(lambda: any(wire.broken for wire in wires), "and the end of the connection")
+    monkeypatch.setattr(proxy, "SOON", 0.0)
+
+    async def look() -> None:
+        hosted.proxy._look()
+
+    hosted.run(look())
     until(lambda: counts(app.port)[:2] == [waiting, cancelled + 1], "the request is cancelled")
 
 

@@ -107,12 +107,13 @@ def test_source_that_a_constraint_may_keep_out_is_asked_about_before_anything_is
     go = Go(root, [], {})
 
     def edit(**files: str | None) -> tuple[str | None, str | None]:
+        build = time.time_ns()
         for name, text in files.items():
             path = root / "a" / name.replace("__", ".")
             path.unlink() if text is None else path.write_text(text)
         found = go.look()
         assert found.relist
-        return found.verdict, listed(go).verdict
+        return found.verdict, listed(go, build).verdict
 
     imports = 'package a\n\nimport _ "fmt"\n'
     assert edit(red_test__go="//go:build red\n\n" + imports) == (None, None)
@@ -137,12 +138,13 @@ def test_header_of_a_test_that_the_go_command_cannot_read_hinders_no_build_after
     go = Go(root, [], {})
 
     def edit(**files: str | None) -> tuple[str | None, tuple[str, ...], bool]:
+        build = time.time_ns()
         for name, text in files.items():
             path = root / "a" / f"{name}.go"
             path.unlink() if text is None else path.write_text(text)
         found = go.look()
         assert (found.verdict, found.relist) == (None, True)
-        found = listed(go)
+        found = listed(go, build)
         return found.verdict, found.mended, go.would_compile()
 
     assert edit(x_test='package a_test\n\nimport "testing"\n') == (None, ("a/x_test.go",), False)
@@ -184,15 +186,17 @@ def test_new_source_of_cgo_is_asked_about_too(tmp_path: Path) -> None:
     root = tmp_path / "app"
     write(root, GO)
     go = Go(root, [], {"CGO_ENABLED": "1"})
+    build = time.time_ns()
     write(root, {"c/new.c": "int new;\n"})
-    assert (go.look().verdict, listed(go).verdict) == (None, "rebuild")
+    assert (go.look().verdict, listed(go, build).verdict) == (None, "rebuild")
     assert go.would_compile()
     go = Go(root, [], {"CGO_ENABLED": "0"})
     write(root, {"a/c.go": 'package a\n\nimport "C"\n', "a/x.S": ""})
     assert (go.look().verdict, listed(go).verdict) == (None, None)
     assert not go.would_compile()
+    build = time.time_ns()
     write(root, {"a/y.s": ""})
-    assert (go.look().verdict, listed(go).verdict) == (None, "rebuild")
+    assert (go.look().verdict, listed(go, build).verdict) == (None, "rebuild")
     assert go.would_compile()
 
 
@@ -216,6 +220,8 @@ def test_command_of_a_rule_goes_before_the_build_of_what_is_in_it_too(tmp_path: 
     assert look("a/new.go", "package a\n") == (None, [("rule go", "rebuild")])
     assert look("a/b/pages/a.html", "edited") == ("rebuild", [])
     assert look("a/b/pages/new.html", "new") == ("rebuild", [])
+    write(root, {"a/notes.txt": "both"})
+    assert look("a/b/one.txt", "both") == (None, [("rule txt", "rebuild")])
 
 
 def test_folder_of_selected_files_moved_in_calls_for_what_they_call_for(tmp_path: Path) -> None:
@@ -223,17 +229,26 @@ def test_folder_of_selected_files_moved_in_calls_for_what_they_call_for(tmp_path
     write(root, {"templates/a.html": "x\n"})
     write(tmp_path, {"outside/b.html": "x\n"})
     tree = Tree(str(root), Settings(watch=Watch(include=("*.html",), gitignore=False)), capture)
-    now = time.time_ns() + 10**9  # all of it is older than the newest run
+    later = time.time_ns() + 10**9  # all of it is older than the newest run
 
     def look(*paths: Path) -> Finding:
         return tree.look((0, 1), [str(path) for path in paths])
 
-    asyncio.run(tree.list(lambda: now))
+    asyncio.run(tree.list(lambda: later))
+    look()
+    begun = time.time_ns()
+    (tmp_path / "outside").rename(root / "templates" / "in")
+    assert look(root / "templates" / "in").relist
+    asyncio.run(tree.list(lambda: begun))
+    assert (look().verdict, look().verdict) == ("rebuild", None)
+    (root / "templates" / "in").rename(tmp_path / "outside")
+    look(root / "templates" / "in")
+    asyncio.run(tree.list(lambda: later))
     look()
     (tmp_path / "outside").rename(root / "templates" / "in")
     assert look(root / "templates" / "in").relist
-    asyncio.run(tree.list(lambda: now))
-    assert (look().verdict, look().verdict) == ("rebuild", None)
+    asyncio.run(tree.list(lambda: later))  # another run began behind that look: it has read them
+    assert look().verdict is None
 
 
 def test_project_that_went_and_came_back_is_found_from_the_folder_above(tmp_path: Path) -> None:

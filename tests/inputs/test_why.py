@@ -151,10 +151,10 @@ def test_verdict_is_what_a_change_calls_for(tmp_path: Path) -> None:
     # A `watch.ignore` speaks of what is below the root; the embedded part/ is another module either way.
     env = {**os.environ, "GOFLAGS": "-mod=mod", "GOPROXY": "off"}
     tree = Tree(str(root), settings, capture, Plan("go", str(root), ".", (), (), env))
-    later = time.time_ns() + 10**12  # no build is under way
+    later = time.time_ns() + 10**12  # another build has begun
 
-    def settle() -> Finding:
-        asyncio.run(tree.list(lambda: later))
+    def settle(build: int = later) -> Finding:
+        asyncio.run(tree.list(lambda: build))
         return tree.look((0, 1))
 
     settle()
@@ -164,9 +164,9 @@ def test_verdict_is_what_a_change_calls_for(tmp_path: Path) -> None:
     for name, expected in ROWS.items():
         path = Path(os.path.normpath(root / name))
         verdict = asyncio.run(tree.verdict(str(path)))
-        undo = changed(path)
+        build, undo = time.time_ns(), changed(path)
         found = tree.look((0, 1))
-        happened = called(found, *([settle()] if found.relist else []))
+        happened = called(found, *([settle(build)] if found.relist else []))
         if not expected == verdict.calls_for == happened:
             wrong.append(f"{sentence(verdict, str(root))}\n  but what happened is: {happened}, expected {expected}")
         undo()

@@ -95,10 +95,14 @@ class Go:
         return self.tree.look((0, 1))
 
 
-def listed(go: Go) -> Finding:
-    """What is found once the inputs are listed anew and new folders are watched; the newest build began just now."""
-    now = time.time_ns() + 10**9
-    asyncio.run(go.tree.list(lambda: now))
+def listed(go: Go, build: int = 0) -> Finding:
+    """What is found once the inputs are listed anew and new folders are watched.
+
+    Args:
+        build: when the newest build began, in ns; else just now.
+    """
+    build = build or time.time_ns() + 10**9
+    asyncio.run(go.tree.list(lambda: build))
     return go.look()
 
 

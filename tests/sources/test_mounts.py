@@ -61,6 +61,7 @@ def test_text_that_says_nothing_makes_nobody_look() -> None:
     assert silent("nonsense\n\n1 2 - \n", ["/a", ""]) == {}
 
 
+@pytest.mark.usefixtures("clock")
 def test_each_jump_of_the_clock_is_told() -> None:
     async def scene() -> None:
         told: asyncio.Queue[None] = asyncio.Queue()
