@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from goreload_tasks.build.builder import Job, Result
@@ -24,8 +24,8 @@ class Rules:
     Args:
         command: makes the job of a rule.
         start: runs a coroutine beside the loop.
-        look: finds what a command wrote; done when that may be looked at.
-        then: a command ended well; with the files that called for it, and when it began, in ns of the wall clock.
+        look: finds what a command wrote, as soon as that may be looked at.
+        then: a command ended well: what follows, and the files that called for it.
         show: what `state` says is another.
     """
 
@@ -37,7 +37,7 @@ class Rules:
         report: Report,
         start: Callable[[Coroutine[Any, Any, None]], object],
         look: Callable[[], Awaitable[None]],
-        then: Callable[[Rule, tuple[str, ...], int], None],
+        then: Callable[[set[str], tuple[str, ...]], None],
         show: Callable[[], None],
     ) -> None:
         self._command = command
@@ -50,45 +50,49 @@ class Rules:
         self._show = show
         # All by `same`: what follows a command depends on the file.
         self._under_way: dict[Rule, Flight] = {}
-        self._refused: dict[Rule, tuple[Rule, Result, tuple[str, ...]]] = {}
+        self._refused: dict[Rule, tuple[frozenset[Rule], Result, tuple[str, ...]]] = {}
         self._runs: Counter[Rule] = Counter()
 
     @property
     def state(self) -> State | None:
         """What whoever is at the gate waits for, or is told; None: nothing of rules."""
         if self._refused:
-            rule, result, _ = next(iter(self._refused.values()))
+            rule, (_, result, _) = next(iter(self._refused.items()))
             return Failed((Problem("", 0, 0, result.text.strip() or exit_name(result.code)),), rule.name)
         return Held(next(iter(self._under_way)).name) if self._under_way else None
 
-    def begin(self, rule: Rule, files: tuple[str, ...]) -> None:
-        """Run a rule's command; one that is under way is cancelled, since it may have read what was there before."""
-        key = same(rule)
-        before, refused = self._under_way.get(key), self._refused.get(key)
-        if before:
-            count = [self._writers.counts(rule.name, file, before.write(self._tree.path(file))) for file in files]
+    def begin(self, called: Mapping[Rule, tuple[str, ...]]) -> None:
+        """Run the commands of these rules for these files, each once."""
+        for key in dict.fromkeys(map(same, called)):
+            rules = frozenset(rule for rule in called if same(rule) == key)
+            self._begin(key, rules, tuple(file for rule in called if rule in rules for file in called[rule]))
+
+    def _begin(self, key: Rule, rules: frozenset[Rule], files: tuple[str, ...]) -> None:
+        """Run one; that of it which is under way is cancelled, since it may have read what was there before."""
+        if before := self._under_way.get(key):
+            count = [self._writers.counts(key.name, file, before.write(self._tree.path(file))) for file in files]
             if not any(count):
                 return
             before.job.cancel()
-        if key in (before and before.rule, refused and refused[0]):  # a file in the build waits for that still
-            rule = key
+            rules |= before.rules
+        if refused := self._refused.get(key):
+            rules |= refused[0]
         self._runs[key] += 1
-        self._under_way[key] = flight = Flight(rule, self._command(rule), self._runs[key], time.time_ns())
-        self._start(self._run(flight, files, before))
+        self._under_way[key] = flight = Flight(rules, self._command(key), self._runs[key], time.time_ns())
+        self._start(self._run(key, flight, files, before))
         self._show()
 
     def again(self) -> None:
         """Run once more what ended badly."""
-        for rule, _, files in list(self._refused.values()):
-            self.begin(rule, files)
+        for key, (rules, _, files) in list(self._refused.items()):
+            self._begin(key, rules, files)
 
     def kill(self) -> None:
         """End what is under way, without grace."""
         for flight in self._under_way.values():
             flight.job.kill()
 
-    async def _run(self, flight: Flight, files: tuple[str, ...], before: Flight | None) -> None:
-        rule, key = flight.rule, same(flight.rule)
+    async def _run(self, key: Rule, flight: Flight, files: tuple[str, ...], before: Flight | None) -> None:
         if before:  # one at a time: what is cancelled may take a moment to end
             await before.job.gone.wait()
             flight.began_ns = time.time_ns()
@@ -98,13 +102,13 @@ class Rules:
             result = Result(1, str(error), 0.0)
         if result.cancelled:
             return
-        self._report.rule(rule.name, files, result)
+        self._report.rule(key.name, files, result)
         await self._look()  # what it wrote is news; while it counts as under way, to itself it is an echo
         if self._under_way.get(key) is flight:
             del self._under_way[key]
             self._refused.pop(key, None)
             if result.code:
-                self._refused[key] = (rule, result, files)
+                self._refused[key] = (flight.rules, result, files)
             else:
-                self._then(rule, files, flight.began_ns)
+                self._then({rule.then for rule in flight.rules}, files)
         self._show()

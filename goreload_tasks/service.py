@@ -242,7 +242,8 @@ class Service:
         """Look once at all that was kept back. True: list the inputs again."""
         self._waits_for = ""
         again = self.look()  # before anything that waits is told of what was there before
-        self._free.set()
+        if not self._waits_for:
+            self._free.set()
         self._show()
         return again
 
@@ -251,9 +252,7 @@ class Service:
         if self._waits_for or self._git_works():
             return False
         finding = self.tree.look(self._window, paths)
-        for rule, files in finding.rules.items():
-            if called := self._without_loops(files):
-                self._rules.begin(rule, called)
+        self._rules.begin({rule: left for rule, files in finding.rules.items() if (left := self._without_loops(files))})
         if finding.verdict == "refresh":
             self._report.refresh(finding.files, self._front is not None and not self._front.whole)
             if self._front:
@@ -292,17 +291,15 @@ class Service:
         self._tell(cycle.Changed("rebuild"))
         self._tell(cycle.Changed("restart"))
 
-    def _after_rule(self, rule: Rule, files: tuple[str, ...], began: int) -> None:
-        """The command of a rule has run: do what the rule says follows.
-
-        A build that began since has read the files, and what of its inputs was written behind it was news just now.
-        """
-        built = self._window[0] > began and self.tree.complete
-        if rule.then == "refresh" and self._front:
+    def _after_rule(self, then: set[str], files: tuple[str, ...]) -> None:
+        """The command of a rule has run: do what follows."""
+        if "refresh" in then and self._front:
             self._front.refresh(files)
-        elif rule.then == "restart" or (rule.then == "rebuild" and not built):
-            self._report.about(files)
-            self.handle(cycle.Changed("rebuild" if rule.then == "rebuild" else "restart"))
+        verdicts: tuple[Literal["rebuild", "restart"], ...] = ("rebuild", "restart")
+        for verdict in verdicts:
+            if verdict in then:
+                self._report.about(files)
+                self.handle(cycle.Changed(verdict))
         self._begin_rest()
 
     def _beside(self, run: Coroutine[Any, Any, None]) -> None:
@@ -313,8 +310,11 @@ class Service:
             self._relist()
 
     async def _look_when_free(self) -> None:
-        await self._free.wait()
-        self._look_again()
+        while True:
+            await self._free.wait()
+            self._look_again()
+            if self._free.is_set():  # else the look met git at work
+                return
 
     def ask(self, what: Literal["restart", "rebuild", "quit"]) -> None:
         """The person wants a restart, a rebuild or the end."""
@@ -497,7 +497,7 @@ class Service:
 
     def _list_at_last(self) -> None:
         """What was recalled for the start is asked for again beside the running app."""
-        if not self._listed:
+        if not self._listed and not self.state.quitting:
             self._listed = True
             self._relist()
 

@@ -17,9 +17,12 @@ from goreload_tasks.settings.schema import Rule
 
 @dataclass(slots=True)
 class Flight:
-    """A rule's command under way: the number of this run, and when it began, in ns of the wall clock."""
+    """A rule's command under way: the number of this run, and when it began, in ns of the wall clock.
 
-    rule: Rule
+    rules: what is to follow, as each of the files that called for it has it.
+    """
+
+    rules: frozenset[Rule]
     job: Job
     run: int
     began_ns: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.driver import Driver, answer, free_port, get, server, status, until, write
+from tests.driver import Driver, free_port, get, server, status, until, write
 from tests.test_inputs_of_dev import Counted
 
 EMBEDS = (
@@ -74,34 +74,6 @@ def test_rule_that_writes_its_own_input_for_ever_is_named_and_stopped(project: P
     assert len((project / "a.sql").read_text()) == stopped
 
 
-def test_build_that_the_output_of_a_command_calls_for_is_the_one_that_follows_it(project: Path, driver: Driver) -> None:
-    server(project)
-    text = answer("one").replace('"one"', "word")
-    write(
-        project,
-        {
-            "gen.sh": "sed 's/.*/package main\\n\\nconst word = \"&\"/' word.tmpl > word_gen.go\nexec sleep 1\n",
-            "word.tmpl": "one",
-            "word_gen.go": 'package main\n\nconst word = "one"\n',
-            "answer.go": text,
-            "invoke.yaml": "goreload:\n  build: {direct: 'off'}\n"
-            "  rules: [{name: gen, files: ['*.tmpl'], run: sh gen.sh, then: rebuild}]\n",
-        },
-    )
-    port = free_port()
-    dev = Counted(project, driver, port)
-    assert status(port) == (200, "one")
-    before = dev.builds
-    write(project, {"word.tmpl": "two"})
-    assert status(port) == (200, "two")
-    dev.dev.line(r"word.tmpl -> rule gen \d+ ms")
-    dev.mark()
-    assert dev.builds == before + 2, dev.dev.text
-    write(project, {"gen.sh": "exit 0\n", "word.tmpl": "three"})  # writes nothing: what is said to follow does so
-    dev.dev.line("word.tmpl -> built")
-    assert dev.builds == before + 3, dev.dev.text
-
-
 def test_embedded_file_is_built_though_the_command_before_that_is_run_anew_for_another(
     project: Path, driver: Driver
 ) -> None:
@@ -121,3 +93,29 @@ def test_embedded_file_is_built_though_the_command_before_that_is_run_anew_for_a
     assert status(port) == (200, "two")
     dev.dev.line(r"out.txt -> rule slow \d+ ms")
     assert runs.read_text() == "run\nrun\n"
+
+
+def test_files_in_the_build_and_beside_it_call_for_one_run_of_their_command_and_for_all_that_follows(
+    project: Path, driver: Driver
+) -> None:
+    server(project)
+    reads = """package main
+
+import "os"
+
+var text, _ = os.ReadFile("page.tmpl")
+
+func Answer() string { return string(text) }
+"""
+    rule = "{name: gen, files: ['*.go', '*.tmpl'], run: sh gen.sh, then: restart}"
+    write(project, {"answer.go": reads, "page.tmpl": "one", "gen.sh": "echo run >> ../runs\nexec sleep 0.3\n"})
+    write(project, {"invoke.yaml": f"goreload: {{rules: [{rule}]}}\n"})
+    port = free_port()
+    dev = Counted(project, driver, port)
+    assert status(port) == (200, "one")
+    before = dev.builds
+    write(project, {"page.tmpl": "two", "answer.go": reads + "// the binary is the same\n"})
+    assert status(port) == (200, "two")
+    dev.dev.line(r"-> rule gen \d+ ms")
+    assert status(port) == (200, "two")
+    assert dev.builds - before <= 1, "none where it is done directly"

@@ -21,14 +21,16 @@ from goreload_tasks.settings.schema import Rule
 class Noted:
     """By looks, for the next listing: paths, and when each was noticed.
 
-    came: they called for it. doubtful: sources of which it is to say whether the build reads them.
+    came: they called for it. doubtful: sources of which it is to say whether the build reads them. wrong: those of them
+    that a build may have found a mistake in before.
     """
 
     came: Mapping[str, int] = field(default_factory=dict)
     doubtful: Mapping[str, int] = field(default_factory=dict)
+    wrong: frozenset[str] = frozenset()
 
     def __or__(self, more: Noted) -> Noted:
-        return Noted({**self.came, **more.came}, {**self.doubtful, **more.doubtful})
+        return Noted({**self.came, **more.came}, {**self.doubtful, **more.doubtful}, self.wrong | more.wrong)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +55,10 @@ class Found:
         )
 
 
-def sift(
-    were: Inputs, inputs: Inputs, clean: bool, written: Mapping[str, int], noted: Noted, began: int, build: int
-) -> Found:
+def sift(inputs: Inputs, clean: bool, written: Mapping[str, int], noted: Noted, began: int, build: int) -> Found:
     """What the next look is to count.
 
     Args:
-        were: the inputs by the listing before.
         clean: the go command finds nothing wrong.
         written: those that are known from now on, and when each was written last.
         began: when the listing did.
@@ -67,9 +66,9 @@ def sift(
     """
     unread = [path for path, noticed in sorted(noted.doubtful.items()) if build <= noticed]
     # Where the listing went wrong, the build is to say why; but not of a test, without which the program is right.
-    wrong = {path for path in unread if not clean and not may_be_test(os.path.basename(path))}
-    entered = tuple(path for path in unread if path in inputs.build or path in wrong)
-    mended = tuple(path for path in unread if path in were.left_out and path not in inputs.build) if clean else ()
+    told = {path for path in unread if not clean and not may_be_test(os.path.basename(path))}
+    entered = tuple(path for path in unread if path in inputs.build or path in told)
+    mended = tuple(path for path in unread if path in noted.wrong and path not in inputs.build) if clean else ()
     first = min(began, build)
     fresh = {path: at for path, at in written.items() if at >= first - COARSE_NS}
     late = {path for path, at in fresh.items() if at < build - COARSE_NS and _only_builds(inputs.read.get(path))}

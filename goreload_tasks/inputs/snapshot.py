@@ -255,8 +255,9 @@ def _stamp(folder: str) -> tuple[int, int]:
 
 
 def gone(absent: Iterable[str], since_ns: int) -> list[str]:
-    """Those that have left their folder since; what is named and was never there, as in an overlay, has not."""
-    return [path for path in absent if _stamp(os.path.dirname(path))[0] >= since_ns - COARSE_NS]
+    """Those that may have left their folder since: it was written, and they are not there, readable or not."""
+    written = (path for path in absent if _stamp(os.path.dirname(path))[0] >= since_ns - COARSE_NS)
+    return [path for path in written if not os.path.lexists(path)]
 
 
 def _same(one: Entry, other: Entry) -> bool:

@@ -23,7 +23,7 @@ from goreload_tasks.inputs.listing import ask, unkilled
 from goreload_tasks.inputs.modules import only_adds, sums
 from goreload_tasks.inputs.news import Found, Noted, sift
 from goreload_tasks.inputs.places import Inputs, Places, links, way
-from goreload_tasks.inputs.selection import ENV, counts, same, selections
+from goreload_tasks.inputs.selection import ENV, counts, selections
 from goreload_tasks.inputs.snapshot import ABSENT, COARSE_NS, Entry, Look, Snapshot, gone, upwards
 from goreload_tasks.inputs.verdict import Verdict, explain
 from goreload_tasks.settings import Settings
@@ -32,6 +32,9 @@ from goreload_tasks.settings.schema import Rule
 Window = tuple[int, int]
 """When the newest build read the files: its begin and its end (0: not yet), in ns of the wall clock."""
 
+
+HALF_NS = 1_000_000_000
+"""A new file that is noticed so soon after a build has ended may have been there, half-written, when the build read."""
 
 FEW = 100
 """Hints up to which only their paths are looked at; a larger batch may have lost some."""
@@ -109,11 +112,6 @@ class Tree:
         return self._snapshot.still(self.inputs.files) and not any(map(self._places.may_come, news))
 
     @property
-    def complete(self) -> bool:
-        """Is all that the build reads among the inputs?"""
-        return self._sure
-
-    @property
     def fingerprint(self) -> str:
         """A name for all that the build reads, as it was at the last look; empty: not all of that is known."""
         if not self._sure:
@@ -162,8 +160,11 @@ class Tree:
         noticed = time.time_ns()
         self._snapshot.take(path for path in new if not os.path.isdir(path))
         doubtful = {path for path in (*new, *appeared) if path not in inputs.files and self._places.doubtful(path)}
-        unsure = doubtful | (found.shapes & inputs.left_out)
-        self._noted |= Noted(dict.fromkeys((*new, *appeared), noticed), dict.fromkeys(unsure, noticed))
+        wrong = found.shapes & inputs.left_out
+        if not ended or noticed - ended < HALF_NS:
+            wrong |= doubtful
+        unsure = dict.fromkeys(doubtful | wrong, noticed)
+        self._noted |= Noted(dict.fromkeys((*new, *appeared), noticed), unsure, wrong)
         rebuild += news.entered
         built = {path for path in (*new, *appeared) if path not in doubtful and self._places.builds(path)}
         ruled = {path: inputs.read[path] for path in touched if path in inputs.read}
@@ -195,12 +196,11 @@ class Tree:
         return replace(found, changed=changed, shapes=found.shapes - own) if own else found
 
     def _finding(self, rebuild: Sequence[str], ruled: Mapping[str, Rule], relist: bool) -> Finding:
-        first: dict[Rule, tuple[Rule, tuple[str, ...]]] = {}
+        first: dict[Rule, tuple[str, ...]] = {}
         called: dict[str, list[str]] = {"rebuild": list(rebuild), "restart": [], "refresh": [], "nothing": []}
         for path, rule in ruled.items():
-            if rule.command:  # once, for all its files; one of them that is in the build calls for that behind it
-                before, files = first.get(same(rule), (rule, ()))
-                first[same(rule)] = (before if before.then == "rebuild" else rule, (*files, self._short(path)))
+            if rule.command:
+                first[rule] = (*first.get(rule, ()), self._short(path))
             else:
                 called[rule.then].append(path)
         verdict: Literal["rebuild", "restart", "refresh"] | None = None
@@ -210,8 +210,8 @@ class Tree:
             verdict = "restart"
         elif called["refresh"]:
             verdict = "refresh"
-        named = [path for name in ("rebuild", "restart", "refresh") for path in called[name]]
-        return Finding(verdict, tuple(dict.fromkeys(map(self._short, named))), dict(first.values()), relist)
+        files = [path for name in ("rebuild", "restart", "refresh") for path in called[name]]
+        return Finding(verdict, tuple(dict.fromkeys(map(self._short, files))), first, relist)
 
     async def why(self, path: str) -> Verdict:
         """The verdict on a path, now.
@@ -311,7 +311,7 @@ class Tree:
         try:
             listing, inputs = await self._listed()
         except OSError:
-            self._noted = noted | self._noted
+            self._noted, self._since = noted | self._noted, began
             self._settle(self._places.links)  # what is missing may come back in a folder that is not watched yet
             raise
         headers, missing, readers = await asyncio.to_thread(unseen, listing)
@@ -347,8 +347,9 @@ class Tree:
         none = inputs.rules | fresh if listing.clean else inputs.rules  # the listing itself may have written it
         written = {path: at for path, at in written.items() if path not in none}
         # A folder that came while the listing ran may have been read by it already.
-        found = sift(were, inputs, listing.clean, written, noted | Noted(self._noted.came), began, since())
-        named = (inputs.build | inputs.left_out) - listing.extra - missing | inputs.read.keys()
+        found = sift(inputs, listing.clean, written, noted | Noted(self._noted.came), began, since())
+        never = listing.extra | missing | (replaced(self._plan.overlay).keys() if self._plan else set())
+        named = inputs.files - never - {path for path, rule in inputs.read.items() if rule == ENV}
         absent = [path for path, entry in entries.items() if entry.stamp is None and path in named]
         self._found += found + Found((*news, *self._unlisted(folders, were), *gone(absent, min(began, since()))))
 

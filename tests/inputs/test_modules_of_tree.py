@@ -220,8 +220,6 @@ def test_command_of_a_rule_goes_before_the_build_of_what_is_in_it_too(tmp_path: 
     assert look("a/new.go", "package a\n") == (None, [("rule go", "rebuild")])
     assert look("a/b/pages/a.html", "edited") == ("rebuild", [])
     assert look("a/b/pages/new.html", "new") == ("rebuild", [])
-    write(root, {"a/notes.txt": "both"})
-    assert look("a/b/one.txt", "both") == (None, [("rule txt", "rebuild")])
 
 
 def test_folder_of_selected_files_moved_in_calls_for_what_they_call_for(tmp_path: Path) -> None:

@@ -30,13 +30,14 @@ def tick() -> int:
 class Listing:
     """A tree, and what happens while a command that it asks runs: before that command reads, and after."""
 
-    def __init__(self, root: Path, settings: Settings | None = None, go: bool = True) -> None:
+    def __init__(self, root: Path, settings: Settings | None = None, go: bool = True, first: bool = True) -> None:
         self._before: Callable[[], object] = lambda: None
         self._after: Callable[[], object] = lambda: None
         env = {**os.environ, "GOFLAGS": "", "CGO_ENABLED": "0"}
         plan = Plan("go", str(root), ".", (), (), env) if go else None
         self.tree = Tree(str(root), settings or Settings(), self._ask, plan)
-        self.run()
+        if first:
+            self.run()
 
     async def _ask(self, argv: Sequence[str], cwd: str, env: Mapping[str, str]) -> tuple[int, bytes, bytes]:
         if argv[1] == "env":
@@ -147,3 +148,10 @@ def test_folder_that_comes_while_the_listing_runs_calls_for_what_its_files_call_
     found = listing.run(before=come)
     assert list(found.rules.values()) == [("in/b.sql",)]
     assert not listing.run().rules
+
+
+def test_what_never_was_there_has_not_gone_when_its_folder_is_written(tmp_path: Path) -> None:
+    write(tmp_path, {"go.mod": "module example.com/app\n\ngo 1.23\n", "main.go": "package main\n\nfunc main() {}\n"})
+    listing, build = Listing(tmp_path, first=False), tick()
+    assert listing.run(build, after=lambda: write(tmp_path, {"x.txt": ""})) == Finding()
+    assert str(tmp_path / ".env") in listing.tree.inputs.read
