@@ -200,6 +200,7 @@ class State:
     build_at: float = 0.0  # no build before
     crashes: int = 0  # in a row
     held: bool = False  # the app ended by itself: nothing starts it but a change, a person or `retry_at`
+    succeeded: bool = False  # it ended by itself while its successor was on its way: nothing else starts
     retry_at: float | None = None
     quitting: bool = False
     finished: bool = False
@@ -251,7 +252,8 @@ def observe(state: State, event: Event, now: float, policy: Policy) -> tuple[Sta
             outcome = Outcome(generation, digest)
             return replace(state, build=None, outcome=outcome, good=outcome), ()
         case Broken(generation):
-            return replace(state, build=None, outcome=Outcome(generation, None)), ()
+            held = state.held or state.succeeded
+            return replace(state, build=None, outcome=Outcome(generation, None), held=held, succeeded=False), ()
         case Cancelled():
             return replace(state, build=None), ()
         case Ready(launch):
@@ -284,7 +286,7 @@ def _exited(
     if app.phase == "stopping" or state.quitting:
         return state, ()
     if state.generation > app.generation and not _broken(state):  # its successor is on its way, and not to blame
-        return replace(state, crashes=0), (ShowExit(launch, code, None, coming=True),)
+        return replace(state, crashes=0, succeeded=True), (ShowExit(launch, code, None, coming=True),)
     if code == 0:  # it is done; only crashes count
         return replace(state, held=True), (ShowExit(launch, code, None),)
     calm = app.phase == "up" and now - app.since >= QUIET_MINUTE
@@ -417,5 +419,5 @@ def _launch(
 ) -> tuple[State, tuple[Action, ...]]:
     launch = state.launches + 1
     app = App(launch, generation, digest, "starting", now)
-    state = replace(state, app=app, launches=launch, held=False, retry_at=None)
+    state = replace(state, app=app, launches=launch, held=False, succeeded=False, retry_at=None)
     return state, (*told, StartApp(launch, generation))

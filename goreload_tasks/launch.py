@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -14,7 +15,7 @@ from typing import Protocol
 from goreload_tasks.app import readiness
 from goreload_tasks.app.process import Group, spawn
 from goreload_tasks.app.readiness import Place
-from goreload_tasks.gateway.sockets import inner
+from goreload_tasks.gateway.sockets import inner, reserved
 from goreload_tasks.inputs.snapshot import COARSE_NS
 from goreload_tasks.loops import Write
 from goreload_tasks.report import Report
@@ -71,8 +72,9 @@ class Launch:
         self._terminal = terminal
         self._group: Group | None = None
         self._stopping: asyncio.Task[int] | None = None
-        self._asked = False
+        self._asked = self._killed = False
         self._listen: socket.socket | None = None
+        self._reserved: socket.socket | None = None
         self._hurried = asyncio.Event()
 
     async def run(self, binary: str, ready: Callable[[], Awaitable[None]]) -> int:
@@ -81,13 +83,16 @@ class Launch:
         Raises:
             OSError: it cannot be started.
         """
-        env = self._app.env()
-        wanted = self._app.port(env)
         self._listen = inner() if self._app.inherits else None
+        self._reserved = reserved() if self._app.proxied else None
+        port = self._reserved.getsockname()[1] if self._reserved else None
+        if sys.platform != "linux":
+            self._give_back()
         try:
-            return await self._run(binary, env, wanted, ready)
+            return await self._run(binary, self._app.env(port), port or self._app.settings.serve.port, ready)
         finally:
             self._let_go()
+            self._give_back()
 
     async def _run(
         self, binary: str, env: dict[str, str], wanted: int | None, ready: Callable[[], Awaitable[None]]
@@ -103,8 +108,10 @@ class Launch:
         )
         self._report.mark("spawned", group.began)
         serving = asyncio.create_task(self._serving(group, wanted, ready))
-        if self._asked:  # to stop, while it was being spawned
+        if self._asked:  # to stop, before it was spawned
             self._begin_stop()
+        if self._killed:
+            group.signal(signal.SIGKILL)
         ended = asyncio.ensure_future(group.wait())
         ended.add_done_callback(lambda _: serving.cancel())
         try:
@@ -193,6 +200,7 @@ class Launch:
 
     def kill(self) -> None:
         """End it at once."""
+        self._killed = True
         self.hurry()
         if self._group:
             self._group.signal(signal.SIGKILL)
@@ -229,6 +237,7 @@ class Launch:
             elif self._app.proxied:
                 assert wanted is not None
                 self.place = await readiness.found(group.pid, wanted, self._known, serve.ready)
+                self._give_back()
                 self.elsewhere = self.place.port if self.place.port != wanted else None
                 self._wanted = wanted
             else:
@@ -247,6 +256,12 @@ class Launch:
         if self._listen is not None:
             self._listen.close()
             self._listen = None
+
+    def _give_back(self) -> None:
+        """The app has its port, or wants none any more."""
+        if self._reserved:
+            self._reserved.close()
+            self._reserved = None
 
     def _slow(self) -> None:
         for line in self.tail[-5:]:

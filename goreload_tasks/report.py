@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from colorama import Fore, Style
@@ -24,6 +25,25 @@ STAMP = "%Y-%m-%dT%H:%M:%S%z"
 
 SHOWN = 20
 """Files of a reload that are written down; a checkout may change thousands."""
+
+
+@dataclass(slots=True)
+class _Subject:
+    """What a reload is about: the files that changed, how its binary was built (empty: it was not), a remark on it."""
+
+    files: dict[str, None] = field(default_factory=dict)
+    built: str = ""
+    remark: str = ""
+
+    @property
+    def what(self) -> str:
+        """The file that changed, or the first and how many more."""
+        files = list(self.files) or ["start"]
+        return files[0] + (f" +{len(files) - 1}" if len(files) > 1 else "")
+
+    @property
+    def made(self) -> str:
+        return self.built or "restarted"
 
 
 class Report:
@@ -45,16 +65,19 @@ class Report:
         self._service = service
         self._keep = keep
         self._timed = timed
-        self._files: dict[str, None] = {}
-        self._built = ""
-        self._remark = ""
+        self._next = _Subject()
+        self._launched = _Subject()  # that of the newest launch, until it serves
         self._moments: dict[str, float] = {}  # of the newest save's path; see `timings.PARTS`
         self._listed: float | None = None
         self._record: dict[str, object] | None = None  # of a reload whose first answer is still to come
 
     def about(self, files: Iterable[str]) -> None:
         """The next reload is about these files too."""
-        self._files |= dict.fromkeys(files)
+        self._next.files |= dict.fromkeys(files)
+
+    def launch(self) -> None:
+        """The app is being started with all that was told up to now; what comes is about the next reload."""
+        self._launched, self._next = self._next, _Subject()
 
     def noticed(self, age: float | None) -> None:
         """A save that matters was seen; it is so many seconds old, if that is known. What led up to it is void."""
@@ -74,8 +97,8 @@ class Report:
 
     def built(self, result: Result) -> None:
         """The next reload had this build."""
-        self._built = "unchanged" if result.unchanged else f"built {took(result.seconds)}"
-        self._remark = result.remark
+        self._next.built = "unchanged" if result.unchanged else f"built {took(result.seconds)}"
+        self._next.remark = result.remark
         if result.detail:
             self.detail("how", result.detail)
 
@@ -94,33 +117,22 @@ class Report:
             text = self._console.paint(timings.line(known, self._listed), Style.DIM)
             self._console.raw("timings", f"         {text}", self._service, **record)
 
-    def _done(self, did: str, result: str, coming: bool = False) -> None:
-        """A reload is over, but for what `coming` says is still to be measured."""
-        self.close()
-        self._record = {
-            "at": time.strftime(STAMP),
-            "changed": list(self._files)[:SHOWN] or ["start"],
-            "did": did,
-            "result": result,
-        }
-        if not coming:
-            self.close()
-        self._files, self._built, self._remark = {}, "", ""
+    def _done(self, subject: _Subject, did: str, result: str) -> dict[str, object]:
+        """A reload is over. Returns what is written down of it."""
+        changed = list(subject.files)[:SHOWN] or ["start"]
+        return {"at": time.strftime(STAMP), "changed": changed, "did": did, "result": result}
 
-    @property
-    def made(self) -> str:
-        return self._built or "restarted"
+    def _over(self, did: str, result: str) -> None:
+        """A reload is over, and so is all that was to be told of it."""
+        self.close()
+        self._record = self._done(self._next, did, result)
+        self._next = _Subject()
+        self.close()
 
     @property
     def about_build(self) -> str:
         """The build that goes on, for a person who waits."""
-        return f"the build of {self.what}" if self._files else "the first build"
-
-    @property
-    def what(self) -> str:
-        """The file that changed, or the first and how many more."""
-        files = list(self._files) or ["start"]
-        return files[0] + (f" +{len(files) - 1}" if len(files) > 1 else "")
+        return f"the build of {self._next.what}" if self._next.files else "the first build"
 
     def say(self, event: str, text: str, **fields: object) -> None:
         """One line of another kind."""
@@ -147,15 +159,40 @@ class Report:
         """One line that wants the person's attention."""
         self._console.say(event, self._console.paint(text, Fore.YELLOW), self._service, **fields)
 
-    def reload(self, did: str, result: str, coming: bool = False) -> None:
-        """How a reload went. `coming`: `close` follows, when its program has answered."""
-        paint, what = self._console.paint, self.what
-        parts = [paint(what, Fore.CYAN), paint(did, Fore.GREEN), *([result] if result else [])]
-        remark, fields = "", {"changed": what, "did": did, "result": result}
-        if self._remark:
-            remark, fields["remark"] = f"  ({self._remark})", self._remark
+    def up(self, seconds: float, url: str, newest: bool) -> None:
+        """The newest launch serves, after so many seconds. `close` follows, when it has answered.
+
+        Args:
+            newest: nothing has changed since it was started; else the path that is measured is the next one's.
+        """
+        subject, self._launched = self._launched, _Subject()
+        did = f"{subject.made}, up {took(seconds)}"
+        self._line(subject, did, url)
+        if newest:
+            self.close()
+            self._record = self._done(subject, did, url)
+        else:
+            self._keep(self._done(subject, did, url))
+
+    def kept(self, result: str) -> None:
+        """A build ended, and that is all."""
+        did = self._next.made
+        self._line(self._next, did, result)
+        self._over(did, result)
+
+    def done(self, seconds: float) -> None:
+        """What `watch` runs has run, for so many seconds."""
+        did = f"done {took(seconds)}"
+        self._line(self._next, did, "")
+        self._over(did, "")
+
+    def _line(self, subject: _Subject, did: str, result: str) -> None:
+        paint = self._console.paint
+        parts = [paint(subject.what, Fore.CYAN), paint(did, Fore.GREEN), *([result] if result else [])]
+        remark, fields = "", {"changed": subject.what, "did": did, "result": result}
+        if subject.remark:
+            remark, fields["remark"] = f"  ({subject.remark})", subject.remark
         self._console.say("reload", " -> ".join(parts) + remark, self._service, **fields)
-        self._done(did, result, coming)
 
     def refresh(self, files: Sequence[str], browsers: bool) -> None:
         """What only a browser reads has changed."""
@@ -175,17 +212,19 @@ class Report:
 
     def broken(self, problems: Sequence[Problem], seconds: float, still: str) -> None:
         """A build failed. `still`: what goes on all the same."""
-        paint, what = self._console.paint, self.what
+        paint, what = self._console.paint, self._next.what
         for problem in problems:
             self._console.raw("problem", paint(str(problem), Fore.RED), self._service, text=str(problem))
         text = f"{paint(what, Fore.CYAN)} -> {paint(summary(problems), Fore.RED)}, {took(seconds)}{still}"
         self.say("failed", text, changed=what, problems=[str(problem) for problem in problems])
-        self._done("failed", summary(problems))
+        self._over("failed", summary(problems))
 
     def failed(self, code: int, seconds: float) -> None:
         """A command that `watch` runs failed."""
-        self.say("failed", f"{self.what} -> {self._console.paint(f'exit code {code}', Fore.RED)}, {took(seconds)}")
-        self._done("failed", f"exit code {code}")
+        self.say(
+            "failed", f"{self._next.what} -> {self._console.paint(f'exit code {code}', Fore.RED)}, {took(seconds)}"
+        )
+        self._over("failed", f"exit code {code}")
 
     def ended(self, code: int, tail: Sequence[str], panic: Panic | None, root: str, then: str, remark: str) -> None:
         """The app ended by itself: why, where in the project, and what follows.
@@ -203,7 +242,9 @@ class Report:
             self._console.raw("panic", paint(text, Fore.RED), self._service, text=text)
         colour = Fore.RED if code else Fore.YELLOW
         self.say("exit", f"{paint(f'the app ended by itself: {exit_name(code)}', colour)}; {then}", code=code)
-        self._done("exit", exit_name(code))
+        self.close()
+        self._keep(self._done(self._launched, "exit", exit_name(code)))
+        self._launched = _Subject()
 
 
 def exit_name(code: int) -> str:

@@ -345,20 +345,21 @@ class Service:
             case cycle.CancelBuild():
                 self._making.cancel()
             case cycle.StartApp(number, generation):
-                self._start(self._launch(number, generation))
+                self._start(self._launch(self._new_launch(number), generation))
             case cycle.StopApp(number):
                 if launch := self._launches.get(number):
                     launch.stop()
             case cycle.Keep():
-                self._report.reload(self._report.made, "same binary, kept")
+                self._report.kept("same binary, kept")
                 self._start(self._after())
             case cycle.ShowBroken(generation):
                 self._show_broken(self._results[generation])
                 self._start(self._after())
             case cycle.ShowBuilt(generation):
-                binary = self._work.binary(generation)
-                did = self._report.made if binary else f"done {took(self._results[generation].seconds)}"
-                self._report.reload(did, binary or "")
+                if binary := self._work.binary(generation):
+                    self._report.kept(binary)
+                else:
+                    self._report.done(self._results[generation].seconds)
                 self._start(self._after())
             case cycle.ShowExit():
                 self._show_exit(action)
@@ -412,11 +413,10 @@ class Service:
             self._console.progress(f"         building {time.monotonic() - began:.0f} s")
             await asyncio.sleep(0.5)
 
-    async def _launch(self, number: int, generation: int) -> None:
+    def _new_launch(self, number: int) -> Launch:
+        """A launch that can be told to stop from now on, before it has begun, too."""
         assert self._app is not None
         assert self._ports is not None
-        binary = self._work.binary(generation)
-        assert binary is not None
         self._launches[number] = launch = Launch(
             number,
             self._app,
@@ -426,6 +426,14 @@ class Service:
             self._console.live and self._console.colour,
             self._ports.elsewhere,
         )
+        self._report.launch()
+        return launch
+
+    async def _launch(self, launch: Launch, generation: int) -> None:
+        assert self._app is not None
+        assert self._ports is not None
+        binary, number = self._work.binary(generation), launch.number
+        assert binary is not None
         self._show()
         if not self._listed:
             asyncio.get_running_loop().call_later(LIST_AFTER, self._list_at_last)
@@ -449,17 +457,20 @@ class Service:
                 how = f"{how}: {self._ports.ours}"
             trace = panic.parse(launch.tail, self._app.cwd)
             remark = self._making.remark(generation) if trace else ""
-            self._ended = Crashed(f"{how}; {remark}" if remark else how, tuple(launch.tail), trace, remark)
+            never = self._policy.crash.restart == "never"
+            self._ended = Crashed(f"{how}; {remark}" if remark else how, tuple(launch.tail), trace, remark, never)
         self._tell(cycle.Exited(number, code, random.random()))
 
     async def _ready(self, launch: Launch) -> None:
         """A launch serves, or is taken for one that never will."""
         assert self._app is not None
         assert self._ports is not None
-        serve, ports = self._app.settings.serve, self._ports
-        up = f"up {took(time.monotonic() - launch.since)}"
+        app, serve, ports = self.state.app, self._app.settings.serve, self._ports
+        if app is None or app.launch != launch.number or app.phase != "starting":  # it is being stopped
+            return
         launch.drain()  # what it said before it served stands above the line that says it does
-        self._report.reload(f"{self._report.made}, {up}", ports.url(launch) or "listens on no port yet", coming=True)
+        seconds, url = time.monotonic() - launch.since, ports.url(launch) or "listens on no port yet"
+        self._report.up(seconds, url, app.generation == self.state.generation)
         ports.advise(launch)
         self.handle(cycle.Ready(launch.number))  # not by way of the inbox: who waits at the gate waits for this
         await self._after()
@@ -534,7 +545,8 @@ class Service:
         self._report.broken(result.problems, result.seconds, still)
 
     def _show_exit(self, action: cycle.ShowExit) -> None:
-        then = "waits for a change"
+        never = self._policy.crash.restart == "never"
+        then = "nothing starts it but `r`, as crash.restart says" if never else "waits for a change"
         if action.coming:
             then = "its successor is being built"
         elif action.retry_in is not None:

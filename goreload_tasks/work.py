@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -343,16 +342,9 @@ class App:
     proxied: bool = False
     inherits: bool = False
 
-    def env(self) -> dict[str, str]:
-        """Its variables now; behind the proxy each launch gets a PORT of its own."""
-        env = dict(self.variables())
-        if self.proxied:
-            env["PORT"] = str(unused_port())
-        return env
-
-    def port(self, env: Mapping[str, str]) -> int | None:
-        """Where a launch with these variables is expected."""
-        return int(env["PORT"]) if self.proxied else self.settings.serve.port
+    def env(self, port: int | None) -> dict[str, str]:
+        """Its variables now; a launch behind the proxy has a PORT of its own."""
+        return {**self.variables(), **({} if port is None else {"PORT": str(port)})}
 
 
 def _has_source(folder: str) -> bool:
@@ -367,10 +359,3 @@ def _free(path: str) -> int:
     while not os.path.exists(path):
         path = os.path.dirname(path)
     return shutil.disk_usage(path).free
-
-
-def unused_port() -> int:
-    """A port on which nobody listens now, as the kernel chooses it."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

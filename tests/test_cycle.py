@@ -180,6 +180,18 @@ def test_never_holds_a_crashed_app_until_the_person_asks() -> None:
     assert told[-2:] == [[], [StartApp(2, 2)]]
 
 
+def test_crash_while_a_build_runs_that_fails_starts_the_crashed_program_no_more() -> None:
+    events: list[tuple[float, Event]] = [(2, Changed("rebuild")), (3, Exited(1, 2)), (4, Broken(2))]
+    _, told = play([*serving(), *events, (5, Changed("rebuild")), (6, Built(3, "c"))])
+    assert told[3:] == [
+        [StartBuild(2)],
+        [ShowExit(1, 2, None, coming=True)],
+        [ShowBroken(2)],
+        [StartBuild(3)],
+        [StartApp(2, 3)],
+    ]
+
+
 def test_watch_has_no_app_and_tells_each_build() -> None:
     _, told = play(
         [(0, Tick()), (1, Built(1, "a")), (2, Changed("rebuild")), (3, Built(2, "b"))],

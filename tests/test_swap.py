@@ -155,3 +155,26 @@ def test_what_never_becomes_ready_leaves_the_old_program_to_its_streams(project:
     assert status(port) == (200, "two")
     for one in streams:
         one.close()
+
+
+def test_save_while_the_program_starts_is_told_with_its_own_reload(project: Path, driver: Driver) -> None:
+    server(project)
+    waits = """func main() {
+	fmt.Println("starting")
+	for _, err := os.Stat("go"); err != nil; _, err = os.Stat("go") {
+	}
+"""
+    main = (project / "main.go").read_text()
+    write(project, {"main.go": main.replace("func main() {\n", waits), "go": ""})
+    port = free_port()
+    dev = driver.start(project, "dev", env={"GORELOAD_SERVE_PORT": str(port)})
+    dev.url()
+    (project / "go").unlink()
+    write(project, {"answer.go": answer("two")})
+    dev.line("starting")
+    write(project, {"extra.go": "package main\n"})
+    until(lambda: bool(list(project.glob(".goreload/*/bin/3*"))), "the next build")
+    write(project, {"go": ""})
+    dev.line(r" answer.go -> built .* up")
+    assert status(port) == (200, "two")
+    dev.line(" extra.go -> built")

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.driver import BIN, alive, answer, get, server, until, write
@@ -88,6 +89,29 @@ def test_keys_restart_rebuild_clear_help_and_quit(project: Path, terminals: list
     dev.press("c")
     dev.sees(re.escape("\x1b[2J"))
     dev.press("q")
+    assert dev.ends() == 0
+    assert not alive([str(project)])
+
+
+def apps(project: Path) -> list[int]:
+    """The programs of a project that run, and no build that has their name among its arguments."""
+    found = []
+    for pid in alive([str(project), ".goreload"]):
+        with contextlib.suppress(psutil.Error):
+            if psutil.Process(pid).exe().startswith(str(project)):
+                found.append(pid)
+    return found
+
+
+def test_keys_that_come_at_once_are_all_obeyed(project: Path, terminals: list[Terminal]) -> None:
+    server(project)
+    dev = open_dev(terminals, project, "dev")
+    dev.sees(r"start.* -> .*built .*http://localhost:\d+")
+    for time, keys in enumerate(("rr", "rq"), 1):
+        until(lambda: len(apps(project)) == 1, "the app")
+        os.kill(apps(project)[0], signal.SIGKILL)
+        dev.sees("the app ended by itself", time)
+        dev.press(keys)
     assert dev.ends() == 0
     assert not alive([str(project)])
 

@@ -253,6 +253,9 @@ class Connection:
             self._help(self._upload, body, upstream)
         elif self.ended:
             upstream.wire.half_close()
+        elif self.helper is None or self.helper.done():  # it saw no more than the body, while that waited at the gate
+            self.asked = time.monotonic()
+            self.proxy.look_after()
 
     async def _final(self, upstream: Upstream, stale: bool) -> Head:
         """The answer that is not interim (RFC 9110 15.2); those are passed on. Raises Gone and Malformed."""

@@ -45,12 +45,14 @@ class Crashed:
     """The app ended by itself.
 
     how: for a person (`exit code 2`, `SIGSEGV`). tail: its last lines of output. remark: on the lines of its panic.
+    for_good: no change starts it again, only the person does.
     """
 
     how: str
     tail: tuple[str, ...] = ()
     panic: Panic | None = None
     remark: str = ""
+    for_good: bool = False
 
 
 State = Open | Held | Failed | Crashed

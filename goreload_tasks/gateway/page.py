@@ -117,7 +117,7 @@ class Call:
 class Report:
     """Why the app does not answer, as a person is told it.
 
-    `more`: complaints that are not shown. `waits`: nothing is wrong, it only takes longer.
+    `more`: complaints that are not shown. `waits`: nothing is wrong, it only takes longer. `for_good`: see `Crashed`.
     """
 
     heading: str
@@ -128,6 +128,7 @@ class Report:
     calls: tuple[Call, ...] = ()
     output: tuple[str, ...] = ()
     waits: bool = False
+    for_good: bool = False
 
     @property
     def error(self) -> str:
@@ -150,14 +151,16 @@ def report(state: State, root: str) -> Report:
             heading = f"{clean(what)} failed" if what else "It does not compile"
             detail = summary(problems) if problems and not what else ""
             return Report(heading, detail, tuple(found), max(len(problems) - MOST, 0))
-        case Crashed(how, tail, panic):
+        case Crashed(how, tail, panic, _, for_good):
             frames = sorted(panic.frames, key=lambda frame: not frame.own) if panic else []
             calls = [
                 Call(spot(root, frame.file, frame.line, source=frame.own), clean(frame.function), frame.own)
                 for frame in frames[:MOST]
             ]
             message = clean(panic.message[:LONGEST]) if panic else ""
-            return Report("The app ended by itself", clean(how), (), 0, message, tuple(calls), tuple(map(clean, tail)))
+            said = tuple(map(clean, tail))
+            ended = "The app ended by itself"
+            return Report(ended, clean(how), message=message, calls=tuple(calls), output=said, for_good=for_good)
 
 
 def values(report: Report) -> dict[str, object]:
@@ -220,6 +223,8 @@ def view(report: Report, editor: str) -> Node:
         lines = _node("pre", "output", "\n".join(report.output))
         parts.append(_node("section", "", _node("h2", "", "Its last output"), lines))
     hope = "This page comes back by itself." if report.waits else "This clears by itself once it is mended."
+    if report.for_good:
+        hope = "It is started again by `r` in the terminal of `dev`, as crash.restart says."
     parts.append(("p", {"class": "status", "role": "status"}, [hope]))
     return "main", {"class": "goreload waits" if report.waits else "goreload"}, parts
 

@@ -42,10 +42,12 @@ class Passage:
                 break
 
     def cut(self, launch: int) -> None:
-        """Let go of a launch that is to end: of connections on which it would wait for what it will not get."""
+        """Let go of a launch that is to end: it would wait for what it will not get, and for a first word."""
         for way in self._ways:
-            if way.to.launch == launch and way.client.held:
-                way.end()
+            if way.to.launch == launch:
+                way.over = True
+                if way.client.held or not way.used:
+                    way.end()
 
     async def _enter(self, client: Wire) -> State | None:
         """Wait at the gate; None: the client has ended meanwhile, without a word."""
@@ -69,6 +71,8 @@ class _Way:
     client: Wire
     used: bool = field(default=False, init=False)
     """Something was said on it, by either."""
+    over: bool = field(default=False, init=False)
+    """The launch is to end: what the client says from here on is not for it."""
     app: Wire | None = field(default=None, init=False)
 
     def end(self) -> None:
@@ -95,7 +99,7 @@ class _Way:
 
     async def _up(self, app: Wire) -> None:
         while self.client.held or await self.client.fill():
-            if await self.gate.enter() != self.to:  # where nothing came of the save, it goes on
+            if self.over or await self.gate.enter() != self.to:  # where nothing came of the save, it goes on
                 raise _Outdated
             self.used = True
             app.write(self.client.take())

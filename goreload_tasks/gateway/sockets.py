@@ -49,6 +49,18 @@ def inner() -> socket.socket:
     return _listen("127.0.0.1", 0)
 
 
+def reserved() -> socket.socket:
+    """A port on which nobody listens, for one launch: kept for it where we can.
+
+    On Linux a program can listen on a port that another has bound and does not listen on, if both set SO_REUSEADDR, as
+    Go does (inet_csk_bind_conflict); nobody is given it by chance meanwhile. Elsewhere it is only named.
+    """
+    one = socket.socket()
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    one.bind(("127.0.0.1", 0))
+    return one
+
+
 def _listen(address: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     one = socket.socket(family, socket.SOCK_STREAM)

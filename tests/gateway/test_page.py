@@ -65,6 +65,7 @@ STATES: list[State] = [
     Failed((), "templ generate"),
     Crashed("exit code 2", ("one", "two"), Panic("boom", (Frame("main.main", "main.go", 10, True),))),
     Crashed("SIGSEGV"),
+    Crashed("SIGSEGV", for_good=True),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import socket
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from goreload_tasks.gateway.gate import Crashed, Failed, Held, Open, State
-from tests.driver import free_port, until
+from tests.driver import DEADLINE, free_port, until
 from tests.gateway.hosting import App, Client, Hosted, build
 
 BUILD = Held("the build")
@@ -142,6 +143,35 @@ def test_swap_does_not_wait_for_what_the_old_app_will_not_get(binary: Path) -> N
         until(lambda: hosted.gate.waiting == 1, "it is held")
         hosted.cut(1)
         assert client.rest() == b""
+
+
+def test_swap_does_not_wait_for_the_rest_of_an_upload_that_comes_later(binary: Path) -> None:
+    upload = b"POST /upload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhello"
+    with App(binary, 1) as one, Hosted(one.open, 10 * DEADLINE, True) as hosted, Client(hosted.port) as client:
+        talked(client)
+        client.send(upload)
+        hosted.show(BUILD)
+        hosted.cut(1)
+        client.send(b"world")
+        assert client.rest() == b""
+
+
+def test_app_that_ends_is_rid_of_connections_on_which_nothing_was_said(binary: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as app,
+        Hosted(Open(1, "127.0.0.1", app.getsockname()[1]), whole=True) as hosted,
+        Client(hosted.port) as client,
+        app.accept()[0] as one,
+    ):
+        hosted.show(BUILD)
+        hosted.cut(1)
+        one.settimeout(DEADLINE)
+        with contextlib.suppress(ConnectionResetError):
+            assert one.recv(1) == b""
+        with App(binary, 2) as two:
+            hosted.show(two.open)
+            client.send(LAUNCH)
+            assert client.answer() == (200, b"2")
 
 
 @pytest.mark.parametrize("state", [Failed(()), Crashed("exit code 2")], ids=["failed", "crashed"])

@@ -58,6 +58,21 @@ def test_client_that_broke_off_behind_other_bytes_cancels_the_request(
     until(lambda: counts(app.port)[:2] == [waiting, cancelled + 1], "the request is cancelled")
 
 
+def test_client_that_leaves_behind_a_body_that_waited_at_the_gate_cancels_the_request(
+    app: App, hosted: Hosted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proxy, "SOON", 0.0)
+    waiting, cancelled, _ = counts(app.port)
+    hosted.show(Held("a build"))
+    with Client(hosted.port) as client:
+        client.send(post("/wait", b"first=", "Content-Type: application/x-www-form-urlencoded"))
+        until(lambda: any(each.helper for each in hosted.proxy._connections.values()), "it waits, and is watched")
+        hosted.show(app.open)
+        until(lambda: counts(app.port)[0] == waiting + 1, "the request waits")
+        client.reset()
+    until(lambda: counts(app.port)[:2] == [waiting, cancelled + 1], "the request is cancelled")
+
+
 def test_requests_of_a_client_that_is_gone_are_not_made_any_more(app: App, hosted: Hosted) -> None:
     _, cancelled, _ = counts(app.port)
     hosted.show(Held("a build"))
