@@ -200,7 +200,7 @@ class State:
     build_at: float = 0.0  # no build before
     crashes: int = 0  # in a row
     held: bool = False  # the app ended by itself: nothing starts it but a change, a person or `retry_at`
-    succeeded: bool = False  # it ended by itself while its successor was on its way: nothing else starts
+    succeeded: bool = False  # it ended by itself and its successor is on its way: one that fails starts nothing
     retry_at: float | None = None
     quitting: bool = False
     finished: bool = False
@@ -242,18 +242,19 @@ def observe(state: State, event: Event, now: float, policy: Policy) -> tuple[Sta
     match event:
         case Changed(verdict):
             held = state.held and policy.crash.restart == "never"
+            succeeded = verdict == "rebuild" and (state.succeeded or (state.held and not held))
             state = replace(state, quiet_at=now + policy.reload.debounce, held=held, retry_at=None, crashes=0)
-            return _wanted(state, verdict), ()
+            return _wanted(replace(state, succeeded=succeeded), verdict), ()
         case Asked(what):
             if what == "quit":
                 return replace(state, quitting=True), ()
-            return _wanted(replace(state, quiet_at=now, held=False, retry_at=None, crashes=0), what), ()
+            state = replace(state, quiet_at=now, held=False, succeeded=False, retry_at=None, crashes=0)
+            return _wanted(state, what), ()
         case Built(generation, digest):
             outcome = Outcome(generation, digest)
             return replace(state, build=None, outcome=outcome, good=outcome), ()
         case Broken(generation):
-            held = state.held or state.succeeded
-            return replace(state, build=None, outcome=Outcome(generation, None), held=held, succeeded=False), ()
+            return replace(state, build=None, outcome=Outcome(generation, None)), ()
         case Cancelled():
             return replace(state, build=None), ()
         case Ready(launch):
@@ -286,7 +287,8 @@ def _exited(
     if app.phase == "stopping" or state.quitting:
         return state, ()
     if state.generation > app.generation and not _broken(state):  # its successor is on its way, and not to blame
-        return replace(state, crashes=0, succeeded=True), (ShowExit(launch, code, None, coming=True),)
+        succeeded = policy.crash.restart != "backoff"
+        return replace(state, crashes=0, succeeded=succeeded), (ShowExit(launch, code, None, coming=True),)
     if code == 0:  # it is done; only crashes count
         return replace(state, held=True), (ShowExit(launch, code, None),)
     calm = app.phase == "up" and now - app.since >= QUIET_MINUTE
@@ -368,6 +370,8 @@ def _swap(state: State, now: float, policy: Policy) -> tuple[State, tuple[Action
         if state.held:
             state, retries = _retry(state, now)
             return state, told + retries
+        if state.succeeded and outcome.digest is None:
+            return state, told
         return _launch(state, good.generation, good.digest, now, told)
     if app.stale or app.digest != good.digest:
         if policy.overlap and app.phase == "up":

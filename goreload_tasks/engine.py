@@ -133,7 +133,7 @@ class Engine:
                 await asyncio.sleep(0)  # the builds are spawned before watches are set and anything more is loaded
                 self._watch()
                 for service in self._services:
-                    if service.look():  # what was saved before the watches stood
+                    if service.sight.look():  # what was saved before the watches stood
                         self._list(service)
                     self._start(service.open(self._catch_up))
                 self._start(self._mind_the_clock())
@@ -180,11 +180,11 @@ class Engine:
             self._git_asked.cancel()
             self._git_asked = None
             for service in self._services:
-                if service.resume():
+                if service.sight.resume():
                     self._list(service)
             return
         for service in self._services:
-            if service.tree.matters(paths) and service.look(paths):
+            if service.tree.matters(paths) and service.sight.look(paths):
                 self._list(service)
 
     def _nothing_new(self) -> tuple[str, ...]:
@@ -206,7 +206,7 @@ class Engine:
         again = Hint(self._nothing_new())
         self._git_asked = asyncio.get_running_loop().call_later(min(wait, BEAT), self._inbox.put_nowait, again)
         for service in self._services:
-            service.hold("git")
+            service.sight.hold("git")
         return True
 
     def _look_now(self, paths: Iterable[str] = ()) -> None:
@@ -305,7 +305,7 @@ class Engine:
         self._listing[service.name] = False
 
         async def flight() -> None:
-            await service.list()
+            await service.sight.list()
             self._inbox.put_nowait(Listed(service))
 
         self._start(flight())

@@ -7,7 +7,6 @@ import math
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -15,7 +14,7 @@ from typing import Protocol
 from goreload_tasks.app import readiness
 from goreload_tasks.app.process import Group, spawn
 from goreload_tasks.app.readiness import Place
-from goreload_tasks.gateway.sockets import inner, reserved
+from goreload_tasks.gateway.sockets import inner, unused_port
 from goreload_tasks.inputs.snapshot import COARSE_NS
 from goreload_tasks.loops import Write
 from goreload_tasks.report import Report
@@ -72,31 +71,31 @@ class Launch:
         self._terminal = terminal
         self._group: Group | None = None
         self._stopping: asyncio.Task[int] | None = None
-        self._asked = self._killed = False
+        self._asked = asyncio.Event()  # to stop
+        self._killed = False
         self._listen: socket.socket | None = None
-        self._reserved: socket.socket | None = None
         self._hurried = asyncio.Event()
 
     async def run(self, binary: str, ready: Callable[[], Awaitable[None]]) -> int:
         """Start it, tell when it serves, and wait until it is gone. Returns its exit code, negative for a signal.
 
+        One that was told to stop meanwhile is not started.
+
         Raises:
             OSError: it cannot be started.
         """
         self._listen = inner() if self._app.inherits else None
-        self._reserved = reserved() if self._app.proxied else None
-        port = self._reserved.getsockname()[1] if self._reserved else None
-        if sys.platform != "linux":
-            self._give_back()
+        port = unused_port() if self._app.proxied else None
         try:
             return await self._run(binary, self._app.env(port), port or self._app.settings.serve.port, ready)
         finally:
             self._let_go()
-            self._give_back()
 
     async def _run(
         self, binary: str, env: dict[str, str], wanted: int | None, ready: Callable[[], Awaitable[None]]
     ) -> int:
+        if self._asked.is_set():
+            return 0
         self._group = group = await spawn(
             [binary, *self._app.args],
             cwd=self._app.cwd,
@@ -108,7 +107,7 @@ class Launch:
         )
         self._report.mark("spawned", group.began)
         serving = asyncio.create_task(self._serving(group, wanted, ready))
-        if self._asked:  # to stop, before it was spawned
+        if self._asked.is_set():  # while it was being spawned
             self._begin_stop()
         if self._killed:
             group.signal(signal.SIGKILL)
@@ -190,7 +189,7 @@ class Launch:
 
     def stop(self) -> None:
         """End it: its requests first, then the signal, the grace period, and SIGKILL."""
-        self._asked = True
+        self._asked.set()
         if self._group and not self._stopping:
             self._begin_stop()
 
@@ -237,7 +236,6 @@ class Launch:
             elif self._app.proxied:
                 assert wanted is not None
                 self.place = await readiness.found(group.pid, wanted, self._known, serve.ready)
-                self._give_back()
                 self.elsewhere = self.place.port if self.place.port != wanted else None
                 self._wanted = wanted
             else:
@@ -256,12 +254,6 @@ class Launch:
         if self._listen is not None:
             self._listen.close()
             self._listen = None
-
-    def _give_back(self) -> None:
-        """The app has its port, or wants none any more."""
-        if self._reserved:
-            self._reserved.close()
-            self._reserved = None
 
     def _slow(self) -> None:
         for line in self.tail[-5:]:

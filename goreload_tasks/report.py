@@ -27,6 +27,10 @@ SHOWN = 20
 """Files of a reload that are written down; a checkout may change thousands."""
 
 
+LAUNCHED = ("spawned", "accepting", "opened", "answered")
+"""Moments of a launch."""
+
+
 @dataclass(slots=True)
 class _Subject:
     """What a reload is about: the files that changed, how its binary was built (empty: it was not), a remark on it."""
@@ -67,6 +71,7 @@ class Report:
         self._timed = timed
         self._next = _Subject()
         self._launched = _Subject()  # that of the newest launch, until it serves
+        self._current = True  # nothing was noticed since that launch
         self._moments: dict[str, float] = {}  # of the newest save's path; see `timings.PARTS`
         self._listed: float | None = None
         self._record: dict[str, object] | None = None  # of a reload whose first answer is still to come
@@ -77,11 +82,16 @@ class Report:
 
     def launch(self) -> None:
         """The app is being started with all that was told up to now; what comes is about the next reload."""
-        self._launched, self._next = self._next, _Subject()
+        before, self._launched, self._next = self._launched, self._next, _Subject()
+        self._launched.files = before.files | self._launched.files  # it was stopped before it served
+        if not self._launched.built:
+            self._launched.built, self._launched.remark = before.built, before.remark
+        self._current = True
 
     def noticed(self, age: float | None) -> None:
         """A save that matters was seen; it is so many seconds old, if that is known. What led up to it is void."""
         self.close()
+        self._current = False
         self._moments = {"noticed": (now := time.monotonic())}
         self._listed = None
         if age is not None:
@@ -89,6 +99,8 @@ class Report:
 
     def mark(self, moment: str, at: float | None = None) -> None:
         """A moment of the path of a save has come: now, or at a monotonic time."""
+        if moment in LAUNCHED and not self._current:  # of a program that was started for the save before
+            return
         self._moments[moment] = time.monotonic() if at is None else at
 
     def listed(self, seconds: float) -> None:
@@ -159,16 +171,12 @@ class Report:
         """One line that wants the person's attention."""
         self._console.say(event, self._console.paint(text, Fore.YELLOW), self._service, **fields)
 
-    def up(self, seconds: float, url: str, newest: bool) -> None:
-        """The newest launch serves, after so many seconds. `close` follows, when it has answered.
-
-        Args:
-            newest: nothing has changed since it was started; else the path that is measured is the next one's.
-        """
+    def up(self, seconds: float, url: str) -> None:
+        """The newest launch serves, after so many seconds. `close` follows, when it has answered."""
         subject, self._launched = self._launched, _Subject()
         did = f"{subject.made}, up {took(seconds)}"
         self._line(subject, did, url)
-        if newest:
+        if self._current:
             self.close()
             self._record = self._done(subject, did, url)
         else:

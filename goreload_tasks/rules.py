@@ -50,14 +50,14 @@ class Rules:
         self._show = show
         # All by `same`: what follows a command depends on the file.
         self._under_way: dict[Rule, Flight] = {}
-        self._refused: dict[Rule, tuple[frozenset[Rule], Result, tuple[str, ...]]] = {}
+        self._refused: dict[Rule, tuple[Flight, Result]] = {}
         self._runs: Counter[Rule] = Counter()
 
     @property
     def state(self) -> State | None:
         """What whoever is at the gate waits for, or is told; None: nothing of rules."""
         if self._refused:
-            rule, (_, result, _) = next(iter(self._refused.items()))
+            rule, (_, result) = next(iter(self._refused.items()))
             return Failed((Problem("", 0, 0, result.text.strip() or exit_name(result.code)),), rule.name)
         return Held(next(iter(self._under_way)).name) if self._under_way else None
 
@@ -74,25 +74,25 @@ class Rules:
             if not any(count):
                 return
             before.job.cancel()
-            rules |= before.rules
-        if refused := self._refused.get(key):
-            rules |= refused[0]
+        for owed in (before, self._refused.get(key, (None,))[0]):
+            if owed:
+                rules, files = rules | owed.rules, tuple(dict.fromkeys((*owed.files, *files)))
         self._runs[key] += 1
-        self._under_way[key] = flight = Flight(rules, self._command(key), self._runs[key], time.time_ns())
-        self._start(self._run(key, flight, files, before))
+        self._under_way[key] = flight = Flight(rules, files, self._command(key), self._runs[key], time.time_ns())
+        self._start(self._run(key, flight, before))
         self._show()
 
     def again(self) -> None:
         """Run once more what ended badly."""
-        for key, (rules, _, files) in list(self._refused.items()):
-            self._begin(key, rules, files)
+        for key, (flight, _) in list(self._refused.items()):
+            self._begin(key, flight.rules, flight.files)
 
     def kill(self) -> None:
         """End what is under way, without grace."""
         for flight in self._under_way.values():
             flight.job.kill()
 
-    async def _run(self, key: Rule, flight: Flight, files: tuple[str, ...], before: Flight | None) -> None:
+    async def _run(self, key: Rule, flight: Flight, before: Flight | None) -> None:
         if before:  # one at a time: what is cancelled may take a moment to end
             await before.job.gone.wait()
             flight.began_ns = time.time_ns()
@@ -102,13 +102,13 @@ class Rules:
             result = Result(1, str(error), 0.0)
         if result.cancelled:
             return
-        self._report.rule(key.name, files, result)
+        self._report.rule(key.name, flight.files, result)
         await self._look()  # what it wrote is news; while it counts as under way, to itself it is an echo
         if self._under_way.get(key) is flight:
             del self._under_way[key]
             self._refused.pop(key, None)
             if result.code:
-                self._refused[key] = (flight.rules, result, files)
+                self._refused[key] = (flight, result)
             else:
-                self._then({rule.then for rule in flight.rules}, files)
+                self._then({rule.then for rule in flight.rules}, flight.files)
         self._show()

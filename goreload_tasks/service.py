@@ -7,7 +7,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Literal, assert_never
 
 from colorama import Fore
@@ -24,10 +24,9 @@ from goreload_tasks.launch import Launch
 from goreload_tasks.making import Making
 from goreload_tasks.ports import Ports
 from goreload_tasks.report import Report, exit_name
-from goreload_tasks.rules import Rules
 from goreload_tasks.settings.schema import Rule
+from goreload_tasks.sight import Sight
 from goreload_tasks.work import App, Work
-from goreload_tasks.writers import Writers
 
 PROGRESS_AFTER = 1.0
 """Seconds of a build after which the person sees that it goes on."""
@@ -39,9 +38,6 @@ BREATH = 0.05
 
 LIST_AFTER = 1.0
 """Seconds after a start of the app at which its inputs are listed at the latest: it need never become ready."""
-
-LIST_BEAT = 2.0
-"""Seconds after which a listing that could not be asked for is asked for again."""
 
 
 class Service:
@@ -90,27 +86,12 @@ class Service:
         self._ended: Crashed = Crashed("")
         self._timer: asyncio.TimerHandle | None = None
         since, known = begun or (time.time_ns(), False)
-        self._listed = self._listing = not known
-        self._writers = Writers(report, self._stands_still)
-        self._rules = Rules(
-            command,
-            tree,
-            self._writers,
-            report,
-            start=self._beside,
-            look=self._look_when_free,
-            then=self._after_rule,
-            show=self._show,
-        )
+        self.window = (since, 0)
+        self.sight = Sight(self, tree, report, command, front, known)
         self._ports = Ports(report, app.settings.serve, front) if app else None
         self._opened = False
-        self._waits_for = ""
-        self._free = asyncio.Event()  # `_waits_for` is empty, or nobody wants to know
-        self._free.set()
         self._mended = False  # since the newest build began
-        self._unlisted = False  # the newest listing could not be asked for
         self._missed = False  # the newest launch could not start
-        self._window = (since, 0)
 
     def begin(
         self,
@@ -125,18 +106,17 @@ class Service:
             tell: puts an event of this service into the inbox.
             start: runs a coroutine beside the loop; what it raises ends the session.
             relist: has the inputs listed anew.
-            git_works: is git writing the tree? Then it has called `hold`, and `resume` follows.
+            git_works: is git writing the tree? Then it has called `Sight.hold`, and `resume` follows.
         """
-        self._tell, self._start, self._relist, self._git_works = tell, start, relist, git_works
+        self._tell, self._start = tell, start
         self.handle(cycle.Tick())
-        if self._listed:  # until then nobody watches all that may matter
-            relist()
+        self.sight.begin(tell, start, relist, git_works)
 
     async def open(self, catch_up: Callable[[], Awaitable[None] | None]) -> None:
         """Let requests in; they wait at the gate until the app serves. See `Gate` for the argument."""
         if self._front:
             self._front.open(catch_up, self._answered)
-            self._show()
+            self.show()
 
     async def close(self) -> None:
         """Let go of every request."""
@@ -155,7 +135,7 @@ class Service:
             self._timer = asyncio.get_running_loop().call_at(min(wakes), self._tell, cycle.Tick())
         for action in actions:
             self._perform(action)
-        self._show()
+        self.show()
         if isinstance(event, cycle.Ready):
             self._report.mark("opened")
             if not (self._front and self._front.waits):
@@ -167,108 +147,19 @@ class Service:
             self._report.mark("answered")
             self._report.close()
 
-    async def list(self) -> None:
-        """Find out anew what the inputs are."""
-        began = time.monotonic()
-        before = self.tree.listing.goflags
-        try:
-            await self.tree.list(lambda: self._window[0])
-        except OSError as error:
-            if not self._unlisted:
-                why = f"cannot list the inputs: {error.strerror}: {error.filename}"
-                self._report.warn("list", f"{why}; tried again every {LIST_BEAT:.0f} s")
-            self._unlisted = True
-            self._start(self._list_later())
-        else:
-            self._report.listed(time.monotonic() - began)
-            now = self.tree.listing.goflags
-            if before is not None and now != before:
-                self._report.warn("goflags", f"GOFLAGS is {now or 'empty'} now: start again for all of it to count")
-            if self._unlisted:  # nor could it be built
-                self._unlisted = False
-                self._report.about(["go"])
-                self.handle(cycle.Changed("rebuild"))
-
-    async def _list_later(self) -> None:
-        await asyncio.sleep(LIST_BEAT)
-        self._relist()
-
     def listed(self, again: bool) -> bool:
-        """The new inputs are watched: look for what happened before. True: list them again.
-
-        Args:
-            again: it was asked for meanwhile.
-        """
-        self._listing = again
-        again |= self.look()
-        self._show()
+        """The new inputs are watched. See `Sight.listed`."""
+        again = self.sight.listed(again)
         if self.state.app:  # else it follows the first reload
-            self._begin_rest()
+            self.rest()
         return again
 
-    def _show(self) -> None:
-        """Let the gate say what is."""
-        if self._front:
-            self._front.show(self._gate())
+    @property
+    def running(self) -> Launch | None:
+        """The newest launch of its app."""
+        return self._launches.get(self.state.app.launch) if self.state.app else None
 
-    def _gate(self) -> State:
-        if self._waits_for:
-            return Held(self._waits_for)
-        if ruled := self._rules.state:
-            return ruled
-        if self._listing:
-            return Held("the list of its inputs")
-        state = self.state
-        match cycle.standing(state):
-            case "open" if state.app and (launch := self._launches.get(state.app.launch)) and launch.place:
-                return Open(launch.number, *launch.place)
-            case "failed" if state.outcome and state.outcome.generation in self._results:
-                return Failed(self._results[state.outcome.generation].problems)
-            case "ended":
-                return self._ended
-        if state.build:
-            return Held(self._report.about_build)
-        launch = self._launches.get(state.app.launch) if state.app and state.app.phase == "starting" else None
-        return Held(launch.waits_for if launch else "the program to start")
-
-    def hold(self, what: str) -> None:
-        """Look at nothing and let nobody in until `resume`. `what`: is waited for, as in `Held`."""
-        self._waits_for = what
-        if not self.state.quitting:
-            self._free.clear()
-        self._show()
-
-    def resume(self) -> bool:
-        """Look once at all that was kept back. True: list the inputs again."""
-        self._waits_for = ""
-        again = self.look()  # before anything that waits is told of what was there before
-        if not self._waits_for:
-            self._free.set()
-        self._show()
-        return again
-
-    def look(self, paths: Sequence[str] = ()) -> bool:
-        """Compare the inputs with what they were, at the paths of a hint or everywhere. True: list them again."""
-        if self._waits_for or self._git_works():
-            return False
-        finding = self.tree.look(self._window, paths)
-        self._rules.begin({rule: left for rule, files in finding.rules.items() if (left := self._without_loops(files))})
-        if finding.verdict == "refresh":
-            self._report.refresh(finding.files, self._front is not None and not self._front.whole)
-            if self._front:
-                self._front.refresh(finding.files)
-        elif finding.verdict and (files := self._without_loops(finding.files)):
-            self._report.about(files)
-            self._report.noticed(_age(self.tree.path(files[0])))
-            self.handle(cycle.Changed(finding.verdict))
-        if finding.mended:
-            self._try_again(finding.mended)
-        if finding.relist:  # until it is known what the new names mean, nothing is known to be up to date
-            self._listing = True
-            self._show()
-        return finding.relist
-
-    def _try_again(self, files: tuple[str, ...]) -> None:
+    def mended(self, files: tuple[str, ...]) -> None:
         """A build that failed, or will, may have done so for a header that was wrong in these files."""
         if self.state.build:
             self._mended = True
@@ -276,57 +167,38 @@ class Service:
             self._report.about(files)
             self.handle(cycle.Changed("rebuild"))
 
-    def _without_loops(self, files: tuple[str, ...]) -> tuple[str, ...]:
-        """The files that changed, without those that the app writes at each of its starts."""
-        launch = self._launches.get(self.state.app.launch) if self.state.app else None
-        if launch is None:
-            return files
-        return tuple(
-            file for file in files if self._writers.counts("the app", file, launch.write(self.tree.path(file)))
-        )
+    def show(self) -> None:
+        """Let the gate say what is."""
+        if self._front:
+            self._front.show(self._gate())
 
-    def _stands_still(self, file: str) -> None:
-        """What was kept back of a file that was ignored counts now, whoever wrote it."""
-        self._report.about([file])
-        self._tell(cycle.Changed("rebuild"))
-        self._tell(cycle.Changed("restart"))
-
-    def _after_rule(self, then: set[str], files: tuple[str, ...]) -> None:
-        """The command of a rule has run: do what follows."""
-        if "refresh" in then and self._front:
-            self._front.refresh(files)
-        verdicts: tuple[Literal["rebuild", "restart"], ...] = ("rebuild", "restart")
-        for verdict in verdicts:
-            if verdict in then:
-                self._report.about(files)
-                self.handle(cycle.Changed(verdict))
-        self._begin_rest()
-
-    def _beside(self, run: Coroutine[Any, Any, None]) -> None:
-        self._start(run)
-
-    def _look_again(self) -> None:
-        if self.look():
-            self._relist()
-
-    async def _look_when_free(self) -> None:
-        while True:
-            await self._free.wait()
-            self._look_again()
-            if self._free.is_set():  # else the look met git at work
-                return
+    def _gate(self) -> State:
+        if waits := self.sight.waits:
+            return waits
+        state = self.state
+        match cycle.standing(state):
+            case "open" if (launch := self.running) and launch.place:
+                return Open(launch.number, *launch.place)
+            case "failed" if state.outcome and state.outcome.generation in self._results:
+                return Failed(self._results[state.outcome.generation].problems)
+            case "ended":
+                return self._ended
+        if state.build:
+            return Held(self._report.about_build)
+        launch = self.running if state.app and state.app.phase == "starting" else None
+        return Held(launch.waits_for if launch else "the program to start")
 
     def ask(self, what: Literal["restart", "rebuild", "quit"]) -> None:
         """The person wants a restart, a rebuild or the end."""
         if what == "quit":
-            self._free.set()
+            self.sight.end()
             for launch in self._launches.values():
                 launch.hurry()
             if self._front:
                 self._start(self._front.close())
         else:
             self._report.about([f"[{what}]"])
-            self._rules.again()
+            self.sight.again()
         self.handle(cycle.Asked(what))
 
     def kill(self) -> None:
@@ -334,7 +206,7 @@ class Service:
         self._making.kill()
         for launch in self._launches.values():
             launch.kill()
-        self._rules.kill()
+        self.sight.kill()
 
     # Actions.
 
@@ -373,7 +245,7 @@ class Service:
         if self._resting:
             self._resting.cancel()
         if generation > 1:  # else it began before we did
-            self._window = (time.time_ns(), 0)
+            self.window = (time.time_ns(), 0)
         self._mended = False
         progress = asyncio.create_task(self._progress())
         try:
@@ -382,8 +254,8 @@ class Service:
                 result = await self._making.run(generation, self._cancelled)
         finally:
             progress.cancel()
-            self._window = (self._window[0], time.time_ns())
-        await self._free.wait()  # what git left half-way is neither shown nor started
+            self.window = (self.window[0], time.time_ns())
+        await self.sight.free()  # what git left half-way is neither shown nor started
         self._results = {generation: result}
         if result.cancelled or self._cancelled():
             self._tell(cycle.Cancelled(generation))
@@ -434,9 +306,8 @@ class Service:
         assert self._ports is not None
         binary, number = self._work.binary(generation), launch.number
         assert binary is not None
-        self._show()
-        if not self._listed:
-            asyncio.get_running_loop().call_later(LIST_AFTER, self._list_at_last)
+        self.show()
+        asyncio.get_running_loop().call_later(LIST_AFTER, self.sight.list_at_last)
         try:
             code = await launch.run(binary, lambda: self._ready(launch))
         except (OSError, GoreloadError) as error:  # the latter: an env file cannot be read
@@ -470,7 +341,7 @@ class Service:
             return
         launch.drain()  # what it said before it served stands above the line that says it does
         seconds, url = time.monotonic() - launch.since, ports.url(launch) or "listens on no port yet"
-        self._report.up(seconds, url, app.generation == self.state.generation)
+        self._report.up(seconds, url)
         ports.advise(launch)
         self.handle(cycle.Ready(launch.number))  # not by way of the inbox: who waits at the gate waits for this
         await self._after()
@@ -493,26 +364,20 @@ class Service:
             await launch.moved()
             ports.elsewhere = None
             self._report.say("port", "the app listens on its PORT now: requests go there")
-            self._show()
+            self.show()
 
     # What the person reads.
 
     async def _after(self) -> None:
         """After each reload look everywhere: what was not told is found here at the latest. It keeps nobody waiting."""
         await asyncio.sleep(BREATH)
-        self._look_again()
+        self.sight.look_again()
         running = {app.generation for app in (self.state.app, self.state.leaving) if app}
         await asyncio.to_thread(self._work.forget, running)
-        self._list_at_last()
-        self._begin_rest()
+        self.sight.list_at_last()
+        self.rest()
 
-    def _list_at_last(self) -> None:
-        """What was recalled for the start is asked for again beside the running app."""
-        if not self._listed and not self.state.quitting:
-            self._listed = True
-            self._relist()
-
-    def _begin_rest(self) -> None:
+    def rest(self) -> None:
         if self._chores and not self.state.build and (self._resting is None or self._resting.done()):
             self._resting = self._start(self._rest(self._chores))
 
@@ -529,8 +394,7 @@ class Service:
         """
         newest = self.state.outcome
         good = newest is not None and newest.digest is not None and newest.generation == self.state.generation
-        owed = self.state.build or self._rules.state or self._writers.owe or self._listing or self._waits_for
-        return good and not owed and self.tree.still()
+        return good and not self.state.build and self.sight.settled()
 
     def _show_broken(self, result: Result) -> None:
         if self._work.binary(0) is None:
@@ -546,7 +410,7 @@ class Service:
 
     def _show_exit(self, action: cycle.ShowExit) -> None:
         never = self._policy.crash.restart == "never"
-        then = "nothing starts it but `r`, as crash.restart says" if never else "waits for a change"
+        then = "nothing starts it but `r` or `b`, as crash.restart says" if never else "waits for a change"
         if action.coming:
             then = "its successor is being built"
         elif action.retry_in is not None:
@@ -556,11 +420,3 @@ class Service:
         assert self._ports is not None
         if busy := readiness.port_in_use(self._ended.tail) or self._ports.own:
             self._start(self._ports.name_owner(busy, self.state.leaving is not None))
-
-
-def _age(path: str) -> float | None:
-    """Seconds since a file was written or came to where it is; None: it is gone."""
-    try:
-        return max(0.0, time.time() - os.stat(path).st_ctime_ns / 1e9)
-    except (OSError, ValueError):
-        return None

@@ -23,6 +23,7 @@ class Flight:
     """
 
     rules: frozenset[Rule]
+    files: tuple[str, ...]
     job: Job
     run: int
     began_ns: int

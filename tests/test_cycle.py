@@ -192,6 +192,29 @@ def test_crash_while_a_build_runs_that_fails_starts_the_crashed_program_no_more(
     ]
 
 
+BESIDE = [Changed("rebuild"), Exited(1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("events", "crash", "last"),
+    [
+        ([Exited(1, 2), Changed("rebuild"), Broken(2)], Crash(), [ShowBroken(2)]),
+        ([Exited(1, 2), Changed("rebuild"), Broken(2), Asked("restart")], Crash(), [StartApp(2, 1)]),
+        ([Exited(1, 2), Changed("rebuild"), Broken(2), Changed("restart")], Crash(), [StartApp(2, 1)]),
+        ([*BESIDE, Changed("restart"), Broken(2)], Crash(), [ShowBroken(2), StartApp(2, 1)]),
+        ([*BESIDE, Asked("restart"), Broken(2)], Crash(), [ShowBroken(2), StartApp(2, 1)]),
+        ([*BESIDE, Broken(2)], Crash(restart="backoff"), [ShowBroken(2), StartApp(2, 1)]),
+        ([*BESIDE, Broken(2), Changed("rebuild"), Built(3, "c")], Crash(restart="never"), [StartApp(2, 3)]),
+    ],
+)
+def test_what_starts_a_program_that_crashed_beside_a_build_that_fails(
+    events: list[Event], crash: Crash, last: list[Action]
+) -> None:
+    steps = [(10.0 * number, event) for number, event in enumerate(events, 1)]
+    _, told = play([*serving(), *steps, (1000, Tick())], Policy(Reload(), crash))
+    assert [actions for actions in told if actions][-1] == last
+
+
 def test_watch_has_no_app_and_tells_each_build() -> None:
     _, told = play(
         [(0, Tick()), (1, Built(1, "a")), (2, Changed("rebuild")), (3, Built(2, "b"))],

@@ -126,22 +126,3 @@ def test_two_services_with_one_port_are_named(project: Path, driver: Driver) -> 
     refused = driver.run(project, "dev", env={"GORELOAD_SERVE_PORT": str(free_port())})
     assert refused.returncode == 2
     assert "services.a and services.b have the same serve.port" in refused.stderr
-
-
-def test_port_of_a_launch_is_kept_for_it_while_it_does_not_listen_yet(project: Path, driver: Driver) -> None:
-    server(project)
-    waits = """func main() {
-	fmt.Println("on", os.Getenv("PORT"))
-	for _, err := os.Stat("go"); err != nil; _, err = os.Stat("go") {
-	}
-"""
-    write(project, {"main.go": MAIN.replace("func main() {\n", waits)})
-    port = free_port()
-    dev = driver.start(project, "dev", env={"GORELOAD_SERVE_PORT": str(port)})
-    inner = int(dev.line(r"on (\d+)")[1])
-    with socket.socket() as other:
-        if sys.platform == "linux":
-            with pytest.raises(OSError, match="in use"):
-                other.bind(("127.0.0.1", inner))
-    write(project, {"go": ""})
-    assert status(port) == (200, "one")

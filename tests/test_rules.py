@@ -91,7 +91,7 @@ def test_embedded_file_is_built_though_the_command_before_that_is_run_anew_for_a
     write(project, {"../fast": ""})
     write(project, {"out.txt": "y"})
     assert status(port) == (200, "two")
-    dev.dev.line(r"out.txt -> rule slow \d+ ms")
+    dev.dev.line(r"in.txt \+1 -> rule slow \d+ ms")
     assert runs.read_text() == "run\nrun\n"
 
 

@@ -178,3 +178,10 @@ def test_save_while_the_program_starts_is_told_with_its_own_reload(project: Path
     dev.line(r" answer.go -> built .* up")
     assert status(port) == (200, "two")
     dev.line(" extra.go -> built")
+    (project / "go").unlink()
+    write(project, {"answer.go": answer("three")})
+    dev.line("starting")
+    write(project, {"extra.go": "package main\n\nvar _ = 1\n"})  # this one never serves
+    dev.line("starting")
+    write(project, {"go": ""})
+    dev.line(r" answer.go \+1 -> built .* up")

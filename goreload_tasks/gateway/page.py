@@ -224,7 +224,7 @@ def view(report: Report, editor: str) -> Node:
         parts.append(_node("section", "", _node("h2", "", "Its last output"), lines))
     hope = "This page comes back by itself." if report.waits else "This clears by itself once it is mended."
     if report.for_good:
-        hope = "It is started again by `r` in the terminal of `dev`, as crash.restart says."
+        hope = "It is started again by `r` or `b` in the terminal of `dev`, as crash.restart says."
     parts.append(("p", {"class": "status", "role": "status"}, [hope]))
     return "main", {"class": "goreload waits" if report.waits else "goreload"}, parts
 

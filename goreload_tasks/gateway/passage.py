@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from goreload_tasks.gateway.gate import Gate, Open, State
 from goreload_tasks.gateway.streams import Wire, connect, pump
 
+LAST = 0.5
+"""Seconds in which an answer under way may still come when the client says more, which need be no more than a PING."""
+
 
 class _Outdated(Exception):  # noqa: N818 - it is the launch that is
     """The client said something to a launch that is not the one for it any more."""
@@ -46,7 +49,7 @@ class Passage:
         for way in self._ways:
             if way.to.launch == launch:
                 way.over = True
-                if way.client.held or not way.used:
+                if way.client.held or not (way.used or way.client.ended):
                     way.end()
 
     async def _enter(self, client: Wire) -> State | None:
@@ -87,6 +90,9 @@ class _Way:
         except OSError:  # it is dying
             return
         self.app = app
+        if self.over:
+            self.end()
+            return
         try:
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._up(app))
@@ -99,7 +105,10 @@ class _Way:
 
     async def _up(self, app: Wire) -> None:
         while self.client.held or await self.client.fill():
-            if self.over or await self.gate.enter() != self.to:  # where nothing came of the save, it goes on
+            if self.over:
+                await asyncio.sleep(LAST)
+                raise _Outdated
+            if await self.gate.enter() != self.to:  # where nothing came of the save, it goes on
                 raise _Outdated
             self.used = True
             app.write(self.client.take())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections import deque
 from collections.abc import Sequence
 
 from goreload_tasks.app import readiness
@@ -49,16 +50,21 @@ def inner() -> socket.socket:
     return _listen("127.0.0.1", 0)
 
 
-def reserved() -> socket.socket:
-    """A port on which nobody listens, for one launch: kept for it where we can.
+_given = deque[int](maxlen=100)
 
-    On Linux a program can listen on a port that another has bound and does not listen on, if both set SO_REUSEADDR, as
-    Go does (inet_csk_bind_conflict); nobody is given it by chance meanwhile. Elsewhere it is only named.
+
+def unused_port() -> int:
+    """A port on which nobody listens now, as the kernel chooses it, and that was given to no other launch just before.
+
+    It is not kept bound: a program that does not set SO_REUSEADDR could not have it.
     """
-    one = socket.socket()
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    one.bind(("127.0.0.1", 0))
-    return one
+    while True:
+        with socket.socket() as one:
+            one.bind(("127.0.0.1", 0))
+            port = int(one.getsockname()[1])
+        if port not in _given:
+            _given.append(port)
+            return port
 
 
 def _listen(address: str, port: int) -> socket.socket:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from goreload_tasks.gateway import passage
 from goreload_tasks.gateway.gate import Crashed, Failed, Held, Open, State
 from tests.driver import DEADLINE, free_port, until
 from tests.gateway.hosting import App, Client, Hosted, build
@@ -94,7 +95,8 @@ def test_client_that_leaves_while_it_waits_is_forgotten(binary: Path) -> None:
         hosted.show(one.open)
 
 
-def test_what_was_said_before_is_answered() -> None:
+def test_what_was_said_before_is_answered_whatever_else_the_client_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passage, "LAST", DEADLINE)
     with (
         socket.create_server(("127.0.0.1", 0)) as app,
         Hosted(Open(1, "127.0.0.1", app.getsockname()[1]), whole=True) as hosted,
@@ -104,9 +106,13 @@ def test_what_was_said_before_is_answered() -> None:
         with app.accept()[0] as one:
             assert one.recv(100) == b"a question"
             hosted.show(BUILD)
+            hosted.cut(1)
+            client.send(b"a ping")
             one.sendall(b"an answer")
             assert client.read(9) == b"an answer"
-        assert client.rest() == b""
+            one.settimeout(0)
+            with pytest.raises(BlockingIOError):
+                one.recv(1)
 
 
 def test_connection_waits_for_the_app_that_comes(binary: Path) -> None:
