@@ -241,8 +241,10 @@ def observe(state: State, event: Event, now: float, policy: Policy) -> tuple[Sta
     """Write down what happened. Only the end of an app is told at once; everything else waits for `decide`."""
     match event:
         case Changed(verdict):
-            held = state.held and policy.crash.restart == "never"
-            succeeded = verdict == "rebuild" and (state.succeeded or (state.held and not held))
+            never = policy.crash.restart == "never"
+            held = state.held and never
+            succeeded = state.succeeded or (state.held and not held and state.retry_at is None)
+            succeeded = succeeded and (verdict == "rebuild" or never)
             state = replace(state, quiet_at=now + policy.reload.debounce, held=held, retry_at=None, crashes=0)
             return _wanted(replace(state, succeeded=succeeded), verdict), ()
         case Asked(what):

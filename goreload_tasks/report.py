@@ -78,6 +78,9 @@ class Report:
 
     def about(self, files: Iterable[str]) -> None:
         """The next reload is about these files too."""
+        if self._current:  # whatever was measured belongs to the reload before
+            self.close()
+            self._current, self._moments, self._listed = False, {}, None
         self._next.files |= dict.fromkeys(files)
 
     def launch(self) -> None:
@@ -100,6 +103,8 @@ class Report:
     def mark(self, moment: str, at: float | None = None) -> None:
         """A moment of the path of a save has come: now, or at a monotonic time."""
         if moment in LAUNCHED and not self._current:  # of a program that was started for the save before
+            return
+        if moment == "answered" and self._record is None:  # nobody waited for it
             return
         self._moments[moment] = time.monotonic() if at is None else at
 
@@ -251,6 +256,8 @@ class Report:
         colour = Fore.RED if code else Fore.YELLOW
         self.say("exit", f"{paint(f'the app ended by itself: {exit_name(code)}', colour)}; {then}", code=code)
         self.close()
+        if self._current:
+            self._moments = {}
         self._keep(self._done(self._launched, "exit", exit_name(code)))
         self._launched = _Subject()
 

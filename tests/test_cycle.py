@@ -193,6 +193,7 @@ def test_crash_while_a_build_runs_that_fails_starts_the_crashed_program_no_more(
 
 
 BESIDE = [Changed("rebuild"), Exited(1, 2)]
+START = [ShowBroken(2), StartApp(2, 1)]
 
 
 @pytest.mark.parametrize(
@@ -201,9 +202,11 @@ BESIDE = [Changed("rebuild"), Exited(1, 2)]
         ([Exited(1, 2), Changed("rebuild"), Broken(2)], Crash(), [ShowBroken(2)]),
         ([Exited(1, 2), Changed("rebuild"), Broken(2), Asked("restart")], Crash(), [StartApp(2, 1)]),
         ([Exited(1, 2), Changed("rebuild"), Broken(2), Changed("restart")], Crash(), [StartApp(2, 1)]),
-        ([*BESIDE, Changed("restart"), Broken(2)], Crash(), [ShowBroken(2), StartApp(2, 1)]),
-        ([*BESIDE, Asked("restart"), Broken(2)], Crash(), [ShowBroken(2), StartApp(2, 1)]),
-        ([*BESIDE, Broken(2)], Crash(restart="backoff"), [ShowBroken(2), StartApp(2, 1)]),
+        ([*BESIDE, Changed("restart"), Broken(2)], Crash(), START),
+        ([*BESIDE, Asked("restart"), Broken(2)], Crash(), START),
+        ([*BESIDE, Broken(2)], Crash(restart="backoff"), START),
+        ([Exited(1, 2), Changed("rebuild"), Broken(2)], Crash(restart="backoff", delay=Duration(60)), START),
+        ([*BESIDE, Broken(2), Changed("restart")], Crash(restart="never"), [ShowBroken(2)]),
         ([*BESIDE, Broken(2), Changed("rebuild"), Built(3, "c")], Crash(restart="never"), [StartApp(2, 3)]),
     ],
 )

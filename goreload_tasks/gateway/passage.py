@@ -49,7 +49,9 @@ class Passage:
         for way in self._ways:
             if way.to.launch == launch:
                 way.over = True
-                if way.client.held or not (way.used or way.client.ended):
+                if way.used and way.client.held:
+                    asyncio.get_running_loop().call_later(LAST, way.break_off)
+                elif not way.used and (way.client.held or not way.client.ended):
                     way.end()
 
     async def _enter(self, client: Wire) -> State | None:
@@ -79,9 +81,16 @@ class _Way:
     app: Wire | None = field(default=None, init=False)
 
     def end(self) -> None:
-        """Break it off."""
+        """Let go of the launch."""
         if self.app:
             self.app.abort()
+            self.app = None
+
+    def break_off(self) -> None:
+        """End it, whatever is under way: nobody must take what there is of an answer for all."""
+        if self.app:
+            self.client.reset()
+            self.end()
 
     async def go(self) -> None:
         """Pass bytes both ways until both ended, or the launch is outdated; what breaks one end breaks the other."""

@@ -16,6 +16,10 @@ BACKLOG = 1024
 """Connections that wait while nobody accepts; the kernel's own limit is often 4096 (net.core.somaxconn)."""
 
 
+GIVEN = 100
+"""Ports of the newest launches that are remembered."""
+
+
 def bind(settings: Settings, addresses: Sequence[str]) -> list[socket.socket]:
     """Listening sockets on `serve.port`, one per address.
 
@@ -50,7 +54,7 @@ def inner() -> socket.socket:
     return _listen("127.0.0.1", 0)
 
 
-_given = deque[int](maxlen=100)
+_given = deque[int](maxlen=GIVEN)
 
 
 def unused_port() -> int:
@@ -58,13 +62,15 @@ def unused_port() -> int:
 
     It is not kept bound: a program that does not set SO_REUSEADDR could not have it.
     """
-    while True:
+    port = 0
+    for _ in range(2 * GIVEN):  # there may be no more ports than that
         with socket.socket() as one:
             one.bind(("127.0.0.1", 0))
             port = int(one.getsockname()[1])
         if port not in _given:
-            _given.append(port)
-            return port
+            break
+    _given.append(port)
+    return port
 
 
 def _listen(address: str, port: int) -> socket.socket:

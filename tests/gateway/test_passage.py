@@ -162,6 +162,26 @@ def test_swap_does_not_wait_for_the_rest_of_an_upload_that_comes_later(binary: P
         assert client.rest() == b""
 
 
+def test_answer_under_way_comes_whole_though_the_client_spoke_before_the_old_app_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(passage, "LAST", DEADLINE)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as app,
+        Hosted(Open(1, "127.0.0.1", app.getsockname()[1]), whole=True) as hosted,
+        Client(hosted.port) as client,
+    ):
+        client.send(b"a question")
+        with app.accept()[0] as one:
+            assert one.recv(100) == b"a question"
+            hosted.show(BUILD)
+            client.send(b"a ping")
+            until(lambda: hosted.gate.waiting == 1, "it is held")
+            hosted.cut(1)
+            one.sendall(b"an answer")
+            assert client.read(9) == b"an answer"
+
+
 def test_app_that_ends_is_rid_of_connections_on_which_nothing_was_said(binary: Path) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as app,
