@@ -68,7 +68,7 @@ class Console:
         self._hurried = False
         self.as_json = as_json
         self.colour = not as_json and wants_colour(self._stream, os.environ)
-        self.live = not as_json and self._stream.isatty()
+        self.live = not as_json and self._stream.isatty() and os.environ.get("TERM") != "dumb"
         self._progress = ""
         self._mid_line = False  # an app's unfinished line stands at the cursor
         self._prefixes: dict[str, str] = {}

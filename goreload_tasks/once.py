@@ -166,7 +166,7 @@ def tags(project: Project, *, timed: bool, as_json: bool) -> None:
             )
         differ = sorted({path for row in seen.rows for path in row.left_out})
         for path in differ if not as_json else ():
-            without = [row.environment for row in seen.rows if path in row.left_out]
+            without = [row.environment for row in seen.rows if os.path.join(project.root, path) not in row.files]
             why = next(row.left_out[path] for row in seen.rows if path in row.left_out)
             console.raw(
                 "left_out", f"  {path}: not in {', '.join(without)}: {why.removeprefix('left out of this build ')}"
@@ -187,8 +187,9 @@ def doctor(project: Project, *, settings: bool, as_json: bool) -> bool:
             console.raw("service", console.paint(service.name, Style.BRIGHT), service.name)
         if settings:
             for path, value, source in settled(service):
-                text = f"{path} = {json.dumps(value, default=list)}  ({source})"
-                console.raw("setting", text, service.name, path=path, value=value, source=source)
+                shown = json.dumps(value, default=dataclasses.asdict)  # a list of rules
+                text = f"{path} = {shown}  ({source})"
+                console.raw("setting", text, service.name, path=path, value=json.loads(shown), source=source)
             continue
         for one in drive(examine(project, service)):
             well &= one.how != "wrong"

@@ -65,7 +65,11 @@ class Project:
         Raises:
             GoreloadError: it is not, and why.
         """
-        _, now = await self.plan(service, dev=True)
+        try:
+            _, now = await self.plan(service, dev=True)
+        except GoreloadError:  # the next start asks first
+            discard(self.store(service).target)
+            raise
         if now.folder != target.folder:
             discard(self.store(service).target)
             raise GoreloadError(f"the main package is {now.path} now, and was {target.path}: start again")
@@ -83,7 +87,7 @@ class Project:
         files = []
         for name in service.settings.env_files:
             try:
-                with open(os.path.join(self.root, name), encoding="utf-8") as file:
+                with open(os.path.join(self.root, name), encoding="utf-8-sig") as file:
                     files.append((name, file.read()))
             except FileNotFoundError:
                 if named:
@@ -117,7 +121,8 @@ def load(
     notes: tuple[str, ...] = ()
     layers = gather(config, own, line, os.environ)
     found = next((path for name in AIR_FILES if os.path.isfile(path := os.path.join(root, name))), None)
-    if found and not any(layer.values for layer in layers[1:] if not layer.final):  # it is all there is
+    others = (layer for layer in layers[1:] if not layer.final and not layer.personal)
+    if found and not any(layer.values for layer in others):  # it is all there is of the project's own
         air, root, notes = _air(root, found)
         layers.insert(1, air)
     known = merge(layers)

@@ -63,7 +63,7 @@ def watch(project: Project, task: str, run: str, *, as_json: bool, dry: bool) ->
         raise GoreloadError("--task and --run: choose one of them")
     if not task and not run:
         return _run(project, (), as_json=as_json, dry=dry, app=False, timed=False)
-    argv = _task_argv(task) if task else _run_argv(run, "--run")
+    argv = _task_argv(task) if task else _run_argv(run, "--run", project.root)
     console = Console(as_json=as_json)
     if dry:
         console.raw("dry", dry_line(argv, project.root, os.environ), argv=argv)
@@ -243,7 +243,8 @@ def _commands(project: Project) -> Callable[[Rule], Job]:
 
     def job(rule: Rule) -> Job:
         if rule.command not in known:
-            known[rule.command] = _task_argv(rule.task) if rule.task else _run_argv(rule.run, f"{rule.name}: run")
+            place = f"{rule.name}: run"
+            known[rule.command] = _task_argv(rule.task) if rule.task else _run_argv(rule.run, place, project.root)
         return Job(known[rule.command], project.root, dict(os.environ))
 
     return job
@@ -251,15 +252,16 @@ def _commands(project: Project) -> Callable[[Rule], Job]:
 
 def _task_argv(name: str) -> list[str]:
     """Another task of the same program, as a process of its own: it can be cancelled."""
-    program = sys.argv[0]
+    program = os.path.abspath(sys.argv[0])
     return [sys.executable, program, name] if os.path.isfile(program) else [sys.executable, "-m", "invoke", name]
 
 
-def _run_argv(text: str, place: str) -> list[str]:
+def _run_argv(text: str, place: str, root: str) -> list[str]:
     """The words of a command; there is no shell behind it.
 
     Args:
         place: the option or setting, for a complaint.
+        root: where it is run.
 
     Raises:
         GoreloadError: it needs a shell, or is no command.
@@ -272,7 +274,9 @@ def _run_argv(text: str, place: str) -> list[str]:
     bare.whitespace_split = True
     if any(word and set(word) <= SHELL_SIGNS for word in bare):
         raise GoreloadError(f"{place} {text!r}: that needs a shell; write \"sh -c '...'\"")
-    if not words or shutil.which(words[0]) is None:
+    # A path is meant as the command will find it, from the project's folder.
+    named = os.path.join(root, words[0]) if words and os.sep in words[0] else "".join(words[:1])
+    if not words or shutil.which(named) is None:
         raise GoreloadError(f"{place} {text!r}: there is no command {words[0] if words else ''}; give its path")
     return words
 

@@ -18,6 +18,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import shutil
 import stat
 import time
@@ -374,14 +375,14 @@ def found(root: str) -> list[str]:
     paths = []
     for service in sorted(entry.name for entry in os.scandir(home) if entry.is_dir(follow_symlinks=False)):
         folder = os.path.join(home, service)
-        paths += [
-            path
-            for part in PARTS
-            for ending in ("", FRESH)
-            if os.path.lexists(path := os.path.join(folder, part + ending))
-        ]
+        paths += [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if _is_part(name)]
         paths.append(folder)
     return [*paths, mark, home]
+
+
+def _is_part(name: str) -> bool:
+    """Is it something that we put into the folder of a service?"""
+    return name.removesuffix(FRESH) in PARTS or re.fullmatch(r"difference-\d+\.txt", name) is not None
 
 
 def holder(root: str, service: str) -> int | None:
@@ -409,8 +410,10 @@ def remove(paths: list[str]) -> list[str]:
     """Remove what `found` found; a folder goes only when nothing of a person's is left in it. Returns what went."""
     for path in paths:
         folder, name = os.path.split(path)
-        part = name.removesuffix(FRESH) in PARTS and os.path.basename(os.path.dirname(folder)) == NAME
-        if part or (name == ".gitignore" and os.path.basename(folder) == NAME):
+        if name == ".gitignore" and os.path.basename(folder) == NAME:
+            if os.listdir(folder) == [name]:  # else it still says whose the folder is
+                discard(path)
+        elif _is_part(name) and os.path.basename(os.path.dirname(folder)) == NAME:
             discard(path)
         else:
             with contextlib.suppress(OSError), entered(path):

@@ -24,16 +24,32 @@ _SPOKEN = {
 }
 
 
+_UNREAD = (AttributeError, TypeError, ValueError, OSError)
+"""What is raised for a list in place of a section, for bytes that are not UTF-8, broken JSON, a file of others."""
+
+
 def explain(error: BaseException) -> str | None:
     """The one line for what Invoke raises while it loads configuration; None for anything else."""
     name = type(error).__name__
     if isinstance(error, (AmbiguousMergeError, UncastableEnvVar, AmbiguousEnvVar)):
         return _SPOKEN[name].format(error=" ".join(str(error).split()))
-    if type(error).__module__.startswith(("invoke.vendor.yaml", "yaml.")):
-        return "invoke.yaml: " + " ".join(str(error).split()) + "; mend the file"
+    modules = _modules(error.__traceback__)
+    read = isinstance(error, _UNREAD) or type(error).__module__.startswith(("invoke.vendor.yaml", "yaml."))
+    if read and "invoke.config" in modules and "invoke.tasks" not in modules:  # what a task reads is its own
+        where = "invoke.yaml, or another of Invoke's files" if isinstance(error, _UNREAD) else "invoke.yaml"
+        return f"{where}: {' '.join(str(error).split())}; mend it"
     if isinstance(error, ValueError) and _raised_in(error.__traceback__, "invoke.env"):
         return f"an INVOKE_* variable: {error}; set it to a value of the right kind"
     return str(error) if isinstance(error, GoreloadError) else None
+
+
+def _modules(trace: TracebackType | None) -> list[str]:
+    """Those that an exception passed through."""
+    found = []
+    while trace:
+        found.append(str(trace.tb_frame.f_globals.get("__name__")))
+        trace = trace.tb_next
+    return found
 
 
 def _raised_in(trace: TracebackType | None, module: str) -> bool:

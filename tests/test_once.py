@@ -157,14 +157,18 @@ def test_clean_removes_what_we_made_and_never_follows_a_link(project: Path, driv
     (project / ".goreload" / "other").symlink_to(precious)
     (project / ".goreload" / "app" / "out" / "link").symlink_to(precious)
     (project / ".goreload" / "app" / "mine.txt").write_text("a person's")
+    (project / ".goreload" / "app" / "difference-1.txt").write_text("ours")
     assert "would remove .goreload/app/out\n" in driver.run(project, "--dry", "clean").stdout
     assert (project / ".goreload" / "app" / "out").exists()
     cleaned = driver.run(project, "clean")
     assert cleaned.returncode == 0, cleaned.stderr
     assert "kept .goreload/app: there is something in it that is not ours" in cleaned.stdout
+    assert (project / ".goreload" / ".gitignore").exists(), "it says still whose the folder is"
+    assert driver.run(project, "clean").returncode == 0
     assert sorted(path.name for path in precious.rglob("*")) == ["file", "file", "out"]
     assert (project / ".goreload" / "app" / "mine.txt").read_text() == "a person's"
     assert not (project / ".goreload" / "app" / "out").exists()
+    assert not (project / ".goreload" / "app" / "difference-1.txt").exists()
 
 
 def test_clean_touches_no_folder_that_is_not_ours(project: Path, driver: Driver, tmp_path: Path) -> None:
@@ -207,6 +211,26 @@ MISTAKES: list[tuple[list[str], dict[str, str], dict[str, str], str]] = [
     (["dev"], {"invoke.yaml": "goreload: {watch: {ignore: ['[a']}}"}, {}, 'watch.ignore: bad pattern "[a"'),
     (["dev"], {"invoke.yaml": "goreload: [1"}, {}, "invoke.yaml: while parsing"),
     (["dev"], {"invoke.yaml": "goreload: {main: ./cmd}"}, {}, 'main = "./cmd" (invoke.yaml): no such folder'),
+    (
+        ["build"],
+        {"invoke.yaml": "goreload: {services: {/app: {}}}"},
+        {},
+        'services = "/app" (invoke.yaml): expected names',
+    ),
+    (["build"], {"invoke.yaml": "goreload: {services: {..: {}}}"}, {}, 'services = ".." (invoke.yaml): expected names'),
+    (
+        ["build"],
+        {},
+        {"GORELOAD_ENV": "prod", "GORELOAD_ENV_LOG": "x"},
+        'env = "prod" (GORELOAD_ENV): expected no value of its',
+    ),
+    (["build"], {}, {"GOFLAGS": "'-tags=a"}, "GOFLAGS: the quotes around -tags=a do not close"),
+    (
+        ["dev"],
+        {"sub/gen.sh": "#!/bin/sh\n", "invoke.yaml": "goreload: {rules: [{files: [x], run: ./gen.sh}]}"},
+        {},
+        "no command ./gen.sh",
+    ),
     (["build", "--env", "prd"], {}, {}, "unknown environment prd (--env): did you mean prod?"),
     (["build", "--service", "x"], {}, {}, "unknown service x (--service): known: app"),
     (["build"], {}, {"GORELOAD_SERVE_PORT": "99999"}, 'serve.port = "99999" (GORELOAD_SERVE_PORT): expected a port'),
@@ -318,6 +342,8 @@ INVOKE_TRAPS: list[tuple[dict[str, str], dict[str, str], int, str]] = [
         2,
         "set it in invoke.yaml, or as GORELOAD_* instead of INVOKE_GORELOAD_*",
     ),
+    ({"invoke.yaml": "- goreload\n"}, {}, 2, "invoke.yaml, or another of Invoke's files: "),
+    ({"invoke.json": "{"}, {}, 2, "invoke.yaml, or another of Invoke's files: Expecting property name"),
 ]
 
 
@@ -401,3 +427,14 @@ def test_ctrl_c_during_a_build_ends_it_with_all_its_processes(project: Path, dri
     until((project / ".goreload" / "app" / "tmp").exists, "the build")
     assert build.stop() == 130
     until(lambda: not alive([str(project)]), "the end of all of it")
+
+
+def test_what_a_team_s_own_task_reads_is_no_complaint_about_invoke_yaml(project: Path, driver: Driver) -> None:
+    server(project)
+    task = "from invoke import task\nfrom invoke.vendor.yaml import safe_load\nimport goreload_tasks\n\n\n"
+    task += "@task\ndef read(c):\n    safe_load('a: [1')\n\n\ndev = goreload_tasks.dev\n"
+    write(project, {"tasks.py": task})
+    done = driver.run(project, "read")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "goreload: invoke.yaml" not in done.stderr

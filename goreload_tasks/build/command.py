@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from goreload_tasks.build.tags import check, compose, split
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.settings import Service, unknown
+from goreload_tasks.settings.merge import VARIABLES
 
 FAST_LDFLAGS = "-s -w -buildid="
 """No symbol table and no DWARF (linking is most of a reload), and no build id: equal code is then an equal binary.
@@ -61,6 +62,27 @@ def value(flags: Sequence[str], name: str) -> str:
         key, equals, said = flag.lstrip("-").partition("=")
         if flag.startswith("-") and key == name:
             found = said if equals else after
+    return found
+
+
+def split_flags(text: str) -> list[str]:
+    """The words of GOFLAGS, by the go command's own rule (cmd/internal/quoted): a quote counts where a word begins.
+
+    Raises:
+        GoreloadError: one does not close.
+    """
+    found = []
+    text = text.strip()
+    while text:
+        if text[0] in ("'", '"'):
+            word, closed, text = text[1:].partition(text[0])
+            if not closed:
+                raise GoreloadError(f"GOFLAGS: the quotes around {word} do not close; mend it, with `go env -w` maybe")
+        else:
+            word = text.split(maxsplit=1)[0]
+            text = text[len(word) :]
+        found.append(word)
+        text = text.lstrip()
     return found
 
 
@@ -193,9 +215,8 @@ def app_env(
     env |= environ
     if settings.serve.port is not None:
         env["PORT"] = str(settings.serve.port)
-    env |= settings.env
-    env |= settings.environments[settings.environment].env
-    return env
+    own = {name: said for name, said in settings.env.items() if service.sources.get(f"env.{name}") == VARIABLES}
+    return {**env, **settings.env, **settings.environments[settings.environment].env, **own}
 
 
 def dotenv(text: str, name: str) -> dict[str, str]:
@@ -205,19 +226,20 @@ def dotenv(text: str, name: str) -> dict[str, str]:
         GoreloadError: a line that is none; its value is not shown.
     """
     values = {}
-    for number, written in enumerate(text.splitlines(), 1):
-        line = written.strip().removeprefix("export ").strip()
+    for number, whole in enumerate(text.splitlines(), 1):
+        line = whole.strip().removeprefix("export ").strip()
         if not line or line.startswith("#"):
             continue
         key, equals, value = line.partition("=")
-        key, value = key.strip(), value.strip()
+        key, written = key.strip(), value
+        value = value.strip()
         if not equals or not key or any(char.isspace() for char in key):
             raise GoreloadError(f"{name}, line {number}: expected NAME=VALUE; mend or remove the line")
         try:
             if value[:1] in ("'", '"'):
                 value = shlex.split(value, comments=True)[0]
             else:
-                value = value.partition(" #")[0].rstrip()
+                value = re.split(r"\s#", written, maxsplit=1)[0].strip()
         except (ValueError, IndexError):
             raise GoreloadError(f"{name}, line {number}: the quotes around {key}'s value do not close") from None
         values[key] = value

@@ -5,14 +5,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from goreload_tasks.app.process import Capture
-from goreload_tasks.build.command import Plan, build_env, collector, flags, is_fast, may_be_lean
+from goreload_tasks.build.command import Plan, build_env, collector, flags, is_fast, may_be_lean, split_flags
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.kept import keep, recall
 from goreload_tasks.settings import Service
@@ -104,13 +103,16 @@ async def plan(
     if go == _wheel_go():
         env["GOROOT"] = os.path.dirname(os.path.dirname(go))
     where, pattern = _place(service, root)
-    code, out, err = await run([go, "env", "-json", "GOMOD", "GOWORK", "GOFLAGS"], where, env)
+    try:
+        code, out, err = await run([go, "env", "-json", "GOMOD", "GOWORK", "GOFLAGS"], where, env)
+    except OSError as error:
+        raise GoreloadError(f"cannot run {go}: {error.strerror}; install Go for this machine") from None
     if code:
         raise GoreloadError(f"`go env` failed in {where}: {_said(err)}")
     known = json.loads(out)
     if known["GOMOD"] in ("", os.devnull) and not known["GOWORK"]:
         raise GoreloadError(f"no go.mod in {where} or a folder above it; run `go mod init NAME` there first")
-    goflags = shlex.split(known["GOFLAGS"])
+    goflags = split_flags(known["GOFLAGS"])
     words, tags = flags(service, line_tags, goflags, dev)
     question = json.dumps([where, pattern, go, words, environ.get("GOOS"), environ.get("GOARCH")])
     target = _recalled(memory, question)

@@ -116,14 +116,14 @@ def parse(code: int, out: bytes, err: bytes, known: Mapping[str, str], flags: Se
         known: `go env` of KNOWN.
         flags: the build's flags, for the files that they name.
     """
-    gomod, gowork = (
-        "" if (path := known.get(name, "")) in (os.devnull, "off") else path for name in ("GOMOD", "GOWORK")
-    )
+    gomod = "" if known.get("GOMOD") == os.devnull else known.get("GOMOD", "")
+    gowork = "" if known.get("GOWORK") == "off" else known.get("GOWORK", "")
     fixed = (known.get("GOROOT", ""), known.get("GOMODCACHE", ""))
     own = modules.own(gomod, gowork, _named("modfile", flags, cwd))
-    nearer = modules.decide(cwd, gomod, gowork)
+    mains = modules.mains(gomod, gowork)
+    nearer = modules.decide(cwd, gomod, gowork, known.get("GOWORK") != "off")
     if code and not out.strip():
-        extra = nearer | _extra(known, flags, cwd, own)
+        extra = nearer | _extra(known, flags, cwd, mains, own)
         return Listing(extra=extra, fixed=fixed, goflags=known.get("GOFLAGS"), failed=os.fsdecode(err).strip())
     packages: dict[str, Package] = {}
     homes: dict[str, str] = {}
@@ -144,7 +144,7 @@ def parse(code: int, out: bytes, err: bytes, known: Mapping[str, str], flags: Se
     if gomod:
         homes.setdefault(_module_path(packages, gomod), os.path.dirname(gomod))
     wanted = frozenset(found for path in missing if (found := _wanted(path, homes)))
-    extra = nearer | _extra(known, flags, cwd, {*homes.values(), *own}) | _profiles(packages, flags)
+    extra = nearer | _extra(known, flags, cwd, mains, {*homes.values(), *own}) | _profiles(packages, flags)
     cflags = " ".join(known.get(name, "") for name in _CFLAGS)
     return Listing(packages, extra, wanted, fixed, cflags, known.get("GOFLAGS"))
 
@@ -200,16 +200,15 @@ def _wanted(path: str, modules: Mapping[str, str]) -> str | None:
     return None
 
 
-def _extra(known: Mapping[str, str], flags: Sequence[str], cwd: str, modules: Iterable[str]) -> frozenset[str]:
-    homes = set(modules)
-    if known.get("GOMOD") not in (None, "", os.devnull):
-        homes.add(os.path.dirname(known["GOMOD"]))
-    extra = {
-        os.path.join(home, name) for home in homes for name in ("go.mod", "go.sum", "go.work", "vendor/modules.txt")
-    }
+def _extra(
+    known: Mapping[str, str], flags: Sequence[str], cwd: str, mains: Iterable[str], modules: Iterable[str]
+) -> frozenset[str]:
+    """Of a replaced module only go.mod counts; sums and vendored modules are the main modules' (cmd/go, modload)."""
+    extra = {os.path.join(home, "go.mod") for home in (*modules, *mains)}
+    extra |= {os.path.join(home, name) for home in mains for name in ("go.sum", os.path.join("vendor", "modules.txt"))}
     if known.get("GOWORK") not in (None, "", "off"):
-        beside = ("go.work.sum", os.path.join("vendor", "modules.txt"))
-        extra |= {known["GOWORK"], *(os.path.join(os.path.dirname(known["GOWORK"]), name) for name in beside)}
+        vendored = os.path.join(os.path.dirname(known["GOWORK"]), "vendor", "modules.txt")
+        extra |= {known["GOWORK"], f"{known['GOWORK']}.sum", vendored}
     if known.get("GOENV") not in (None, "", "off"):
         extra.add(known["GOENV"])
     if modfile := _named("modfile", flags, cwd):
@@ -260,4 +259,4 @@ def may_be_test(name: str) -> bool:
 
 def for_a_system(name: str) -> bool:
     """Does the name bind the file to a system or architecture, this one or another (go/build, goodOSArchFile)?"""
-    return "_" in name and name.split(".", 1)[0].rpartition("_")[2] in _SYSTEMS
+    return "_" in name and name.split(".", 1)[0].removesuffix("_test").rpartition("_")[2] in _SYSTEMS

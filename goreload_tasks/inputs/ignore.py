@@ -340,13 +340,14 @@ class Ignore:
                 return found
         return None
 
-    def by_setting(self, path: str) -> bool:
-        """Does the setting itself, not git, ignore a path below the root, or a folder above it?"""
+    def by_setting(self, path: str, is_dir: bool = False) -> Reason | None:
+        """The line of the setting itself, not git's, that ignores a path below the root, or a folder above it."""
         if not self._own or not path.startswith(self._below):
-            return False
+            return None
         parts = path[len(self._below) :].split(os.sep)
-        steps = (self._own.match(os.sep.join(parts[:depth]), depth < len(parts)) for depth in range(1, len(parts) + 1))
-        return any(reason.ignored for reason in steps if reason)
+        most = len(parts)
+        steps = (self._own.match(os.sep.join(parts[:depth]), depth < most or is_dir) for depth in range(1, most + 1))
+        return next((reason for reason in steps if reason and reason.ignored), None)
 
     def walk(self) -> Iterator[tuple[str, list[str]]]:
         """Each folder from the root down that is not ignored, with its files that are not; no link to a folder.

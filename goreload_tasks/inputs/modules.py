@@ -50,14 +50,25 @@ def own(gomod: str, gowork: str, modfile: str = "") -> dict[str, str]:
     return found
 
 
-def decide(cwd: str, gomod: str, gowork: str) -> frozenset[str]:
+def mains(gomod: str, gowork: str) -> frozenset[str]:
+    """The folders of the main modules: the ones that go.work uses, or else the one of go.mod. Arguments as of `own`."""
+    folder = os.path.dirname(gowork)
+    used = {_join(folder, words[1]) for words in _read(gowork) if _is(words, "use", 2)} if gowork else set()
+    return frozenset(used | ({os.path.dirname(gomod)} if gomod else set()))
+
+
+def decide(cwd: str, gomod: str, gowork: str, workspaces: bool = True) -> frozenset[str]:
     """The files that would make another go.mod or go.work count, were they there: the nearest one above does.
+
+    Args:
+        workspaces: a go.work is looked for; not where GOWORK is off.
 
     A folder that one may not list cannot be watched, and would be looked into at a beat: it is left out.
     """
     here = frozenset(folder for folder in upwards([cwd]) if os.access(folder, os.R_OK))
     inside = here - upwards([os.path.dirname(os.path.dirname(gomod))]) if gomod else here
     nearer = here - upwards([os.path.dirname(os.path.dirname(gowork))]) if gowork else here
+    nearer = nearer if workspaces else frozenset()
     return frozenset(
         {os.path.join(folder, "go.mod") for folder in inside} | {os.path.join(folder, "go.work") for folder in nearer}
     )

@@ -52,10 +52,10 @@ def explain(
         comes: a source that is not there would be in the build, as the go command says of its name.
     """
     is_dir = os.path.isdir(path)
-    by = ignore.reason(path, is_dir)
+    if by_setting := ignore.by_setting(path, is_dir and not os.path.islink(path)):
+        return Verdict(path, "nothing", (_line(by_setting, root),))
+    by = ignore.reason(path, is_dir and not os.path.islink(path))  # to git a link to a folder is none
     ignored = (_line(by, root),) if by and by.ignored else ()
-    if ignored and ignore.by_setting(path):
-        return Verdict(path, "nothing", ignored)
     if path in inputs.build:
         also = tuple(f"{line}; the build reads it all the same" for line in ignored)
         first = tuple(
@@ -88,6 +88,8 @@ def _in_build(path: str, listing: Listing) -> tuple[str, ...]:
             why = "C code of the build includes it from elsewhere; the go command does not watch it, we do"
         elif path.endswith((".a", ".o")):
             why = "a #cgo line of the build links it; the go command does not watch it, we do"
+        elif path not in listing.extra and listing.clean:
+            why = "C code of the build includes it from elsewhere; the go command does not watch it, we do"
         elif path not in listing.extra:
             why = f"it was in the build when the go command last saw all; now it says {_first(listing.error)}"
         return (why if os.path.exists(path) else f"it is not there; if it comes: {why}",)
@@ -95,10 +97,10 @@ def _in_build(path: str, listing: Listing) -> tuple[str, ...]:
     kind = "in" if in_it else "embedded by"
     links = chain(owner, listing)
     through = " -> ".join(links)
-    return (
-        f"{kind} package {owner.path}",
-        f"imported through {through}" if len(links) > 1 else "the main package itself",
-    )
+    if len(links) > 1:
+        return f"{kind} package {owner.path}", f"imported through {through}"
+    itself = "the main package itself" if owner.name == "main" else "a downloaded module of the build imports it"
+    return f"{kind} package {owner.path}", itself
 
 
 def _first(text: str) -> str:
@@ -194,7 +196,7 @@ def _nothing(path: str, root: str, inputs: Inputs, listing: Listing, ignored: tu
 
 def _said(path: str) -> str:
     """The constraint in a source."""
-    return constraint_in(contents(path)) if path.endswith(".go") and os.path.isfile(path) else ""
+    return "" if path.endswith(".syso") or not os.path.isfile(path) else constraint_in(contents(path))
 
 
 def constraint(path: str, name: str) -> str:

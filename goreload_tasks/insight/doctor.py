@@ -86,7 +86,10 @@ def _leaves(value: Any, path: str, sources: Mapping[str, str]) -> Iterable[tuple
 
 async def _toolchain(project: Project) -> Finding:
     go = find_go(os.environ)
-    code, out, err = await capture([go, "version"], project.root, os.environ)
+    try:
+        code, out, err = await capture([go, "version"], project.root, os.environ)
+    except OSError as error:
+        return Finding("toolchain", "wrong", f"cannot run {go}: {error.strerror}", "install Go for this machine")
     if code:
         return Finding("toolchain", "wrong", f"{go} fails: {os.fsdecode(err).strip()}", "install Go again")
     return Finding("toolchain", "ok", f"{os.fsdecode(out).strip()} at {go}")

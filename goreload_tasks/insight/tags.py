@@ -17,7 +17,7 @@ from goreload_tasks.build.diagnostics import hindrance
 from goreload_tasks.build.tags import compose
 from goreload_tasks.build.toolchain import Target
 from goreload_tasks.errors import GoreloadError
-from goreload_tasks.inputs.golist import CONSTRAINED, Listing, command, objects, parse, replaced
+from goreload_tasks.inputs.golist import CONSTRAINED, Listing, command, may_be_test, objects, parse, replaced
 from goreload_tasks.inputs.headers import contents
 from goreload_tasks.inputs.verdict import constraint
 from goreload_tasks.project import Project
@@ -91,6 +91,8 @@ async def survey(
         GoreloadError: as `build`; an environment does not compile.
     """
     rows, advice = [], []
+    known: set[str] = set()
+    tags: list[str] = []
     for name in service.settings.environments:
         settled = replace(service, settings=replace(service.settings, environment=name))
         plan, target = await project.plan(settled, dev=True)
@@ -99,10 +101,12 @@ async def survey(
             progress(f"measuring {name}: a build with an empty cache, then {EDITS + 1} after an edit ...")
         cost = await _cost(project, service, plan, target, listing) if timed else None
         rows.append(_row(name, plan, items, listing, project.root, cost))
-        advice += _unused(plan.tags, items, set(service.settings.environments))
+        known |= _named(items)
+        tags += plan.tags
         if name == service.settings.environment:
             advice += await _advise(project, service, plan, target, items, listing, cost, progress)
-    return Survey(tuple(rows), tuple(dict.fromkeys(advice)))
+    unused = _unused(dict.fromkeys(tags), known, set(service.settings.environments))
+    return Survey(tuple(rows), tuple(dict.fromkeys((*unused, *advice))))
 
 
 async def _list(plan: Plan) -> tuple[list[dict[str, object]], Listing]:
@@ -119,7 +123,8 @@ def _row(
     name: str, plan: Plan, items: Sequence[Mapping[str, object]], listing: Listing, root: str, cost: Cost | None
 ) -> Row:
     own = listing.packages.values()
-    left_out = {path: constraint(path, os.path.basename(path)) for package in own for path in sorted(package.left_out)}
+    names = {path: os.path.basename(path) for package in own for path in sorted(package.left_out)}
+    left_out = {path: constraint(path, name) for path, name in names.items() if not may_be_test(name)}
     modules = {str(module["Path"]) for item in items if isinstance(module := item.get("Module"), Mapping)}
     return Row(
         name,
@@ -132,9 +137,8 @@ def _row(
     )
 
 
-def _unused(tags: Iterable[str], items: Iterable[Mapping[str, object]], names: set[str]) -> list[str]:
+def _unused(tags: Iterable[str], known: set[str], names: set[str]) -> list[str]:
     """Tags that no constraint of any file in reach names; those that every project has by default are let be."""
-    known = _named(items)
     found = []
     for tag in tags:
         if tag not in known and tag not in names:
@@ -144,11 +148,9 @@ def _unused(tags: Iterable[str], items: Iterable[Mapping[str, object]], names: s
 
 
 def _named(items: Iterable[Mapping[str, object]]) -> set[str]:
-    """The words of all build constraints outside the standard library."""
+    """The words of all build constraints; the standard library has some too (netgo)."""
     words: set[str] = set()
     for item in items:
-        if item.get("Standard"):
-            continue
         for field in CONSTRAINED:
             for name in _texts(item.get(field)):
                 words |= _words(os.path.join(str(item.get("Dir", "")), name))

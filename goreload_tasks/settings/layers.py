@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from goreload_tasks.errors import GoreloadError
-from goreload_tasks.settings.merge import VARIABLES, Layer, unknown
+from goreload_tasks.settings.merge import VARIABLES, Layer, unknown, wrong
 from goreload_tasks.settings.schema import DEFAULTS, Settings
 
 PREFIX = "GORELOAD_"
@@ -37,6 +37,8 @@ def variables(environ: Mapping[str, str]) -> Layer:
         section = values
         for part in path[:-1]:
             section = section.setdefault(part, {})
+            if not isinstance(section, dict):
+                raise wrong(part, VARIABLES, section, f"no value of its own beside {name}")
         section[path[-1]] = value
     return Layer(VARIABLES, values, final=True)
 
@@ -88,7 +90,8 @@ def invoke(config: Any) -> list[Layer]:
         if section is not None:
             path = getattr(config, f"_{level}_path", None)
             source = os.path.basename(path) if path else _SOURCES.get(level, f"Invoke's {level} configuration")
-            layers.append(Layer(source, section, final=level in {"env", "overrides", "modifications"}))
+            final, personal = level in {"env", "overrides", "modifications"}, level in {"system", "user"}
+            layers.append(Layer(source, section, final, personal))
     return layers
 
 

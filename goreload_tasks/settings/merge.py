@@ -28,6 +28,8 @@ class Layer:
     values: Mapping[str, object]
     final: bool = False
     """Set by the person who runs the command (variables, command line): wins over what `services` says."""
+    personal: bool = False
+    """Of a person or a machine, whatever the project is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ def merge(layers: Sequence[Layer]) -> tuple[Service, ...]:
         if services is None:
             continue
         for name, values in _mapping(services, "services", layer.source).items():
+            if name in ("", ".", "..") or "/" in name or name.startswith(".git"):  # it is the name of a folder
+                raise wrong("services", layer.source, name, "names without a slash")
             named.setdefault(name, []).append((layer.source, values))
     if not named:
         return (_service("app", "", [*base, *final]),)

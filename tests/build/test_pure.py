@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from goreload_tasks.build.command import collector, dotenv, flags, is_fast, may_be_lean
+from goreload_tasks.build.command import app_env, collector, dotenv, flags, is_fast, may_be_lean, split_flags
 from goreload_tasks.build.diagnostics import Problem, parse, summary
 from goreload_tasks.build.tags import check, compose, split
 from goreload_tasks.errors import GoreloadError
 from goreload_tasks.settings import Layer, Service, merge
+from goreload_tasks.settings.merge import VARIABLES
 from goreload_tasks.settings.schema import DEFAULTS
 
 
@@ -140,3 +141,30 @@ def test_collector_is_off_where_there_is_memory_and_nobody_said_otherwise(
 def test_when_the_build_is_a_fast_one(fast: str, chosen: str, dev: bool, is_it: bool) -> None:
     values = {"environment": chosen, "build": {"fast": fast}}
     assert is_fast(merge([Layer("default", DEFAULTS), Layer("file", values)])[0], dev) is is_it
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", []),
+        (" -a  -b=c ", ["-a", "-b=c"]),
+        ("-ldflags=-X=main.s=it's -v", ["-ldflags=-X=main.s=it's", "-v"]),
+        ("'-ldflags=-s -w' -v", ["-ldflags=-s -w", "-v"]),
+        ('-ldflags=-X=main.v="1"', ['-ldflags=-X=main.v="1"']),
+        ("-a=b\\\\c", ["-a=b\\\\c"]),
+    ],
+)
+def test_goflags_are_split_as_the_go_command_does(text: str, words: list[str]) -> None:
+    assert split_flags(text) == words
+
+
+def test_comment_of_an_env_file_begins_behind_any_white_space() -> None:
+    assert dotenv("A= # none\nB=x\t# y\nC=a#b\n", ".env") == {"A": "", "B": "x", "C": "a#b"}
+
+
+def test_variable_of_the_person_who_calls_wins_over_the_environment_s() -> None:
+    project = Layer("invoke.yaml", {"env": {"LOG": "a"}, "environments": {"dev": {"env": {"LOG": "info", "X": "x"}}}})
+    person = Layer(VARIABLES, {"env": {"LOG": "debug"}}, final=True)
+    (service,) = merge([Layer("default", DEFAULTS), project, person])
+    assert app_env(service, {}, [])["LOG"] == "debug"
+    assert app_env(service, {}, [])["X"] == "x"

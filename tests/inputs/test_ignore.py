@@ -428,7 +428,7 @@ def test_setting_is_told_from_git(tmp_path: Path) -> None:
     (root / ".gitignore").write_text("x\n")
     ignore = Ignore(str(root), ask(root), ["gen/", "*.go", "!main.go"], "watch.ignore")
     names = ("gen/a", "a.go", "d/main.go", "x", "a~")
-    assert [ignore.by_setting(str(root / name)) for name in names] == [True, True, False, False, False]
+    assert [bool(ignore.by_setting(str(root / name))) for name in names] == [True, True, False, False, False]
     assert not ignore.by_setting(str(tmp_path / "a.go"))
 
 

@@ -100,6 +100,20 @@ def test_sums_of_the_workspace_count_but_for_what_go_adds(tmp_path: Path) -> Non
     assert look("c v1.0.0 h1:bbbb", "d v1.0.0 h1:bbbb") == "rebuild"
 
 
+def test_sums_and_workspaces_of_a_replaced_module_decide_on_nothing(tmp_path: Path) -> None:
+    write(
+        tmp_path, {**REPLACED, **B, **X, **USES_X, "b/go.sum": "", "b/go.work": "go 1.23\n", "b/vendor/modules.txt": ""}
+    )
+    for env, workspaces in (({}, True), ({"GOWORK": "off"}, False)):
+        go = Go(tmp_path / "a", [], env)
+        assert str(tmp_path / "b" / "go.mod") in go.tree.inputs.build
+        assert (
+            not {str(tmp_path / "b" / name) for name in ("go.sum", "go.work", "vendor/modules.txt")}
+            & go.tree.inputs.build
+        )
+        assert (str(tmp_path / "go.work") in go.tree.inputs.build) == workspaces
+
+
 def test_source_that_a_constraint_may_keep_out_is_asked_about_before_anything_is_built(tmp_path: Path) -> None:
     root = tmp_path / "app"
     write(root, GO)

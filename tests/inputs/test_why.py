@@ -194,3 +194,24 @@ def test_tree_that_is_broken_keeps_what_was_known_and_says_so(tmp_path: Path) ->
     lost = ("nothing that is built imports the package in in/store", f"the go command may not see all: {mistake}")
     assert why("in/store/store.go", "none.json") == ("nothing", *lost)
     assert not (tmp_path / "none.json").exists(), "to ask makes nothing"
+
+
+def test_reason_names_what_really_decides(tmp_path: Path) -> None:
+    root = tmp_path / "app"
+    write(root, {"go.mod": "module example.com/app\n\ngo 1.23\n", "a.s": "//go:build !linux && !darwin\n"})
+    write(root, {"main.go": 'package main\n\nimport _ "example.com/app/gen"\n\nfunc main() {}\n'})
+    write(root, {"gen/x.go": "package gen\n", "gen/x.pb.go": "package gen\n"})
+    write(root, {".gitignore": "gen/\nnode_modules/\n"})
+    (root / "node_modules").symlink_to(tmp_path)
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    plan = Plan("go", str(root), ".", (), (), {**os.environ, "GOFLAGS": ""})
+
+    def why(name: str, *ignore: str) -> str:
+        tree = Tree(str(root), Settings(watch=Watch(ignore=ignore)), capture, plan)
+        return sentence(asyncio.run(tree.why(str(root / name))), str(root))
+
+    assert "nothing happens\n  ignored by `gen/` (watch.ignore, line 1)" in why("gen", "gen/")
+    assert "nothing happens\n  ignored by `*.pb.go` (watch.ignore, line 1)" in why("gen/x.pb.go", "*.pb.go")
+    assert "a change rebuilds" in why("gen/x.go", "*.pb.go")
+    assert "by its constraint `//go:build !linux && !darwin`" in why("a.s")
+    assert "ignored" not in why("node_modules")

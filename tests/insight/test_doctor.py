@@ -84,3 +84,19 @@ def test_running_dev_is_named_and_its_reloads_are_counted(project: Path, driver:
     assert said["dev"][1] == f"is running as pid {dev.process.pid}"
     dev.stop()
     assert "2 reloads in the history" in found(driver, project, 0)["building"][1]
+
+
+def test_settings_are_shown_with_their_rules(project: Path, driver: Driver) -> None:
+    server(project, tasks=False)
+    write(project, {"invoke.yaml": "goreload: {rules: [{files: ['*.sql'], then: restart}]}\n"})
+    done = driver.run(project, "doctor", "--settings", program="goreload")
+    assert done.returncode == 0, done.stderr
+    assert '"files": ["*.sql"]' in done.stdout
+    row = next(
+        row
+        for row in map(
+            json.loads, driver.run(project, "doctor", "--settings", "--json", program="goreload").stdout.splitlines()
+        )
+        if row["path"] == "rules"
+    )
+    assert row["value"][0]["then"] == "restart"

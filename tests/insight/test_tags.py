@@ -41,6 +41,18 @@ def test_environments_stand_side_by_side_with_what_they_leave_out(project: Path,
     assert by_name["dev"]["modules"] == 1
 
 
+def test_tag_that_only_the_standard_library_asks_for_is_used_and_tests_are_left_out_of_nothing(
+    project: Path, driver: Driver
+) -> None:
+    files = {**SMALL, "main.go": 'package main\n\nimport _ "net"\n\nfunc main() { println(word) }\n'}
+    settings = "goreload: {build: {tags: [netgo, nonsense]}}\n"
+    write(project, {**files, "in_test.go": "//go:build prod\n\npackage main\n", "invoke.yaml": settings})
+    shown = driver.run(project, "tags", program="goreload").stdout
+    assert "no file asks for the tag nonsense" in shown
+    assert "the tag netgo" not in shown
+    assert "in_test.go" not in shown
+
+
 def test_nomsgpack_is_advised_to_a_gin_program_that_uses_none(project: Path, driver: Driver) -> None:
     project.rmdir()
     render("gin", project)

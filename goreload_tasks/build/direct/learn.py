@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from goreload_tasks.app.process import capture
-from goreload_tasks.build.command import Plan
+from goreload_tasks.build.command import Plan, split_flags
 from goreload_tasks.build.direct.disk import Disk
 from goreload_tasks.build.direct.ground import DeclinedError, Ground, Sight, importers, still
 from goreload_tasks.build.direct.recipe import Link, Script, UnreadableError, read
@@ -101,7 +100,7 @@ async def _list(plan: Plan) -> tuple[Listing, dict[str, str]]:
     if failed or LOST_IN_JSON in out + said:
         raise DeclinedError("the go command does not say what is in the build")
     known: dict[str, str] = json.loads(said)
-    if why := refusal(plan.flags, shlex.split(known["GOFLAGS"])):
+    if why := refusal(plan.flags, split_flags(known["GOFLAGS"])):
         raise DeclinedError(why)
     if known["GOCACHEPROG"]:
         raise DeclinedError("the build cache is a program (GOCACHEPROG)")
