@@ -106,7 +106,7 @@ def clean(project: Project, *, everything: bool, as_json: bool, dry: bool) -> No
         console.raw(
             "removed", f"{'would remove' if dry else 'removed'} {os.path.relpath(path, project.root)}", path=path
         )
-    for path in [path for path in paths if path not in removed]:
+    for path in [path for path in paths if path not in removed and os.path.isdir(path)]:
         console.raw(
             "kept", f"kept {os.path.relpath(path, project.root)}: there is something in it that is not ours", path=path
         )
@@ -166,7 +166,8 @@ def tags(project: Project, *, timed: bool, as_json: bool) -> None:
             )
         differ = sorted({path for row in seen.rows for path in row.left_out})
         for path in differ if not as_json else ():
-            without = [row.environment for row in seen.rows if os.path.join(project.root, path) not in row.files]
+            full = os.path.normpath(os.path.join(project.root, path))
+            without = [row.environment for row in seen.rows if path in row.left_out or full not in row.files]
             why = next(row.left_out[path] for row in seen.rows if path in row.left_out)
             console.raw(
                 "left_out", f"  {path}: not in {', '.join(without)}: {why.removeprefix('left out of this build ')}"

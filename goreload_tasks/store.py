@@ -375,7 +375,7 @@ def found(root: str) -> list[str]:
     paths = []
     for service in sorted(entry.name for entry in os.scandir(home) if entry.is_dir(follow_symlinks=False)):
         folder = os.path.join(home, service)
-        paths += [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if _is_part(name)]
+        paths += [path for path in sorted(_within(folder)) if _is_part(os.path.basename(path))]
         paths.append(folder)
     return [*paths, mark, home]
 
@@ -411,7 +411,7 @@ def remove(paths: list[str]) -> list[str]:
     for path in paths:
         folder, name = os.path.split(path)
         if name == ".gitignore" and os.path.basename(folder) == NAME:
-            if os.listdir(folder) == [name]:  # else it still says whose the folder is
+            if list(_within(folder)) == [path]:  # else it still says whose the folder is
                 discard(path)
         elif _is_part(name) and os.path.basename(os.path.dirname(folder)) == NAME:
             discard(path)

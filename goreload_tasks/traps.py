@@ -33,13 +33,14 @@ def explain(error: BaseException) -> str | None:
     name = type(error).__name__
     if isinstance(error, (AmbiguousMergeError, UncastableEnvVar, AmbiguousEnvVar)):
         return _SPOKEN[name].format(error=" ".join(str(error).split()))
-    modules = _modules(error.__traceback__)
-    read = isinstance(error, _UNREAD) or type(error).__module__.startswith(("invoke.vendor.yaml", "yaml."))
-    if read and "invoke.config" in modules and "invoke.tasks" not in modules:  # what a task reads is its own
-        where = "invoke.yaml, or another of Invoke's files" if isinstance(error, _UNREAD) else "invoke.yaml"
-        return f"{where}: {' '.join(str(error).split())}; mend it"
     if isinstance(error, ValueError) and _raised_in(error.__traceback__, "invoke.env"):
         return f"an INVOKE_* variable: {error}; set it to a value of the right kind"
+    modules = set(_modules(error.__traceback__))
+    read = isinstance(error, _UNREAD) or type(error).__module__.startswith(("invoke.vendor.yaml", "yaml."))
+    # What a task reads is its own, and so is what tasks.py does while it is loaded.
+    if read and "invoke.config" in modules and modules.isdisjoint({"invoke.tasks", "invoke.loader"}):
+        where = "invoke.yaml, or another of Invoke's files" if isinstance(error, _UNREAD) else "invoke.yaml"
+        return f"{where}: {' '.join(str(error).split())}; mend it"
     return str(error) if isinstance(error, GoreloadError) else None
 
 

@@ -344,6 +344,12 @@ INVOKE_TRAPS: list[tuple[dict[str, str], dict[str, str], int, str]] = [
     ),
     ({"invoke.yaml": "- goreload\n"}, {}, 2, "invoke.yaml, or another of Invoke's files: "),
     ({"invoke.json": "{"}, {}, 2, "invoke.yaml, or another of Invoke's files: Expecting property name"),
+    (
+        {"invoke.yaml": "goreload: {serve: {port: 80}}\n"},
+        {"INVOKE_GORELOAD_SERVE_PORT": "x"},
+        2,
+        "an INVOKE_* variable: ",
+    ),
 ]
 
 

@@ -65,6 +65,9 @@ def value(flags: Sequence[str], name: str) -> str:
     return found
 
 
+_SPACES = " \t\r\n"
+
+
 def split_flags(text: str) -> list[str]:
     """The words of GOFLAGS, by the go command's own rule (cmd/internal/quoted): a quote counts where a word begins.
 
@@ -72,17 +75,17 @@ def split_flags(text: str) -> list[str]:
         GoreloadError: one does not close.
     """
     found = []
-    text = text.strip()
+    text = text.strip(_SPACES)
     while text:
         if text[0] in ("'", '"'):
             word, closed, text = text[1:].partition(text[0])
             if not closed:
                 raise GoreloadError(f"GOFLAGS: the quotes around {word} do not close; mend it, with `go env -w` maybe")
         else:
-            word = text.split(maxsplit=1)[0]
+            word = re.split(f"[{_SPACES}]", text, maxsplit=1)[0]
             text = text[len(word) :]
         found.append(word)
-        text = text.lstrip()
+        text = text.lstrip(_SPACES)
     return found
 
 
@@ -201,7 +204,7 @@ def build_env(service: Service, environ: Mapping[str, str]) -> dict[str, str]:
 def app_env(
     service: Service, environ: Mapping[str, str], files: Sequence[tuple[str, str]], shown: bool = False
 ) -> dict[str, str]:
-    """The variables of the app, in rising order: env files, ours, the settings', the environment's; then PORT.
+    """The variables of the app, in rising order: env files, ours, PORT, the settings', the environment's, the caller's.
 
     Args:
         files: name and text of each env file that exists.
@@ -215,7 +218,12 @@ def app_env(
     env |= environ
     if settings.serve.port is not None:
         env["PORT"] = str(settings.serve.port)
-    own = {name: said for name, said in settings.env.items() if service.sources.get(f"env.{name}") == VARIABLES}
+    chosen = f"environments.{settings.environment}.env"
+    own = {
+        name: said
+        for name, said in settings.env.items()
+        if service.sources.get(f"env.{name}") == VARIABLES != service.sources.get(f"{chosen}.{name}")
+    }
     return {**env, **settings.env, **settings.environments[settings.environment].env, **own}
 
 

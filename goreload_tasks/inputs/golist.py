@@ -259,4 +259,5 @@ def may_be_test(name: str) -> bool:
 
 def for_a_system(name: str) -> bool:
     """Does the name bind the file to a system or architecture, this one or another (go/build, goodOSArchFile)?"""
-    return "_" in name and name.split(".", 1)[0].removesuffix("_test").rpartition("_")[2] in _SYSTEMS
+    stem = name.split(".", 1)[0].removesuffix("_test")
+    return "_" in stem and stem.rpartition("_")[2] in _SYSTEMS

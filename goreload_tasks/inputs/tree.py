@@ -342,7 +342,9 @@ class Tree:
         self.inputs = inputs
         self._settle(linked)
         written = self._snapshot.adopt(entries)
-        fresh = {path for path in inputs.build - self._sums.keys() if os.path.basename(path) == "go.work.sum"}
+        fresh = {
+            path for path in inputs.build - self._sums.keys() if path.removesuffix(".sum") in listing.extra - {path}
+        }
         self._sums |= {path: sums(path) for path in fresh}
         none = inputs.rules | fresh if listing.clean else inputs.rules  # the listing itself may have written it
         written = {path: at for path, at in written.items() if path not in none}

@@ -99,7 +99,7 @@ def _in_build(path: str, listing: Listing) -> tuple[str, ...]:
     through = " -> ".join(links)
     if len(links) > 1:
         return f"{kind} package {owner.path}", f"imported through {through}"
-    itself = "the main package itself" if owner.name == "main" else "a downloaded module of the build imports it"
+    itself = "the main package itself" if owner.name in ("main", "") else "a downloaded module of the build imports it"
     return f"{kind} package {owner.path}", itself
 
 
@@ -165,7 +165,6 @@ def _nothing(path: str, root: str, inputs: Inputs, listing: Listing, ignored: tu
     """Why nothing happens."""
     name = os.path.basename(path)
     parts = os.path.relpath(path, root).split(os.sep)
-    said = _said(path)
     if path in inputs.left_out and not may_be_test(name):
         return constraint(path, name), "a change of its constraint would be noticed"
     if path in inputs.rules:
@@ -187,6 +186,7 @@ def _nothing(path: str, root: str, inputs: Inputs, listing: Listing, ignored: tu
         why = f"nothing that is built imports the package in {where}"
         if "testdata" in parts:
             why = "the go command passes over folders named testdata"
+        said = _said(path)
         unseen = (f"the go command may not see all: {_first(listing.error)}",) if listing.error else ()
         return (why, *((f"and its constraint `{said}` may keep it out anyway",) if said else ()), *unseen)
     if len(parts) == 1 and name in _SETTINGS:

@@ -35,10 +35,10 @@ def variables(environ: Mapping[str, str]) -> Layer:
         if path is None:
             raise unknown("variable", name, "environment", (PREFIX + known for known in _names(Settings)))
         section = values
-        for part in path[:-1]:
+        for depth, part in enumerate(path[:-1], 1):
             section = section.setdefault(part, {})
             if not isinstance(section, dict):
-                raise wrong(part, VARIABLES, section, f"no value of its own beside {name}")
+                raise wrong(".".join(path[:depth]), VARIABLES, section, f"no value of its own beside {name}")
         section[path[-1]] = value
     return Layer(VARIABLES, values, final=True)
 

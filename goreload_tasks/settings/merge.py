@@ -63,7 +63,7 @@ def merge(layers: Sequence[Layer]) -> tuple[Service, ...]:
             continue
         for name, values in _mapping(services, "services", layer.source).items():
             if name in ("", ".", "..") or "/" in name or name.startswith(".git"):  # it is the name of a folder
-                raise wrong("services", layer.source, name, "names without a slash")
+                raise wrong("services", layer.source, name, "a name that its folder in .goreload can have")
             named.setdefault(name, []).append((layer.source, values))
     if not named:
         return (_service("app", "", [*base, *final]),)
