@@ -215,9 +215,14 @@ MISTAKES: list[tuple[list[str], dict[str, str], dict[str, str], str]] = [
         ["build"],
         {"invoke.yaml": "goreload: {services: {/app: {}}}"},
         {},
-        'services = "/app" (invoke.yaml): expected names',
+        'services = "/app" (invoke.yaml): expected a name ',
     ),
-    (["build"], {"invoke.yaml": "goreload: {services: {..: {}}}"}, {}, 'services = ".." (invoke.yaml): expected names'),
+    (
+        ["build"],
+        {"invoke.yaml": "goreload: {services: {..: {}}}"},
+        {},
+        'services = ".." (invoke.yaml): expected a name ',
+    ),
     (
         ["build"],
         {},
@@ -348,7 +353,7 @@ INVOKE_TRAPS: list[tuple[dict[str, str], dict[str, str], int, str]] = [
         {"invoke.yaml": "goreload: {serve: {port: 80}}\n"},
         {"INVOKE_GORELOAD_SERVE_PORT": "x"},
         2,
-        "an INVOKE_* variable: ",
+        "an INVOKE_* var",
     ),
 ]
 

@@ -342,9 +342,8 @@ class Tree:
         self.inputs = inputs
         self._settle(linked)
         written = self._snapshot.adopt(entries)
-        fresh = {
-            path for path in inputs.build - self._sums.keys() if path.removesuffix(".sum") in listing.extra - {path}
-        }
+        workspaces = {path for path in listing.extra if path.endswith(".sum") and path[: -len(".sum")] in listing.extra}
+        fresh = (workspaces & inputs.build) - self._sums.keys()
         self._sums |= {path: sums(path) for path in fresh}
         none = inputs.rules | fresh if listing.clean else inputs.rules  # the listing itself may have written it
         written = {path: at for path, at in written.items() if path not in none}
