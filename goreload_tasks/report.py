@@ -134,15 +134,15 @@ class Report:
             text = self._console.paint(timings.line(known, self._listed), Style.DIM)
             self._console.raw("timings", f"         {text}", self._service, **record)
 
-    def _done(self, subject: _Subject, did: str, result: str) -> dict[str, object]:
-        """A reload is over. Returns what is written down of it."""
+    def _written(self, subject: _Subject, did: str, result: str) -> dict[str, object]:
+        """What is written down of a reload that is over."""
         changed = list(subject.files)[:SHOWN] or ["start"]
         return {"at": time.strftime(STAMP), "changed": changed, "did": did, "result": result}
 
     def _over(self, did: str, result: str) -> None:
         """A reload is over, and so is all that was to be told of it."""
         self.close()
-        self._record = self._done(self._next, did, result)
+        self._record = self._written(self._next, did, result)
         self._next = _Subject()
         self.close()
 
@@ -183,9 +183,9 @@ class Report:
         self._line(subject, did, url)
         if self._current:
             self.close()
-            self._record = self._done(subject, did, url)
+            self._record = self._written(subject, did, url)
         else:
-            self._keep(self._done(subject, did, url))
+            self._keep(self._written(subject, did, url))
 
     def kept(self, result: str) -> None:
         """A build ended, and that is all."""
@@ -258,7 +258,7 @@ class Report:
         self.close()
         if self._current:
             self._moments = {}
-        self._keep(self._done(self._launched, "exit", exit_name(code)))
+        self._keep(self._written(self._launched, "exit", exit_name(code)))
         self._launched = _Subject()
 
 

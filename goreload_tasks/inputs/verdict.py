@@ -84,12 +84,12 @@ def _in_build(path: str, listing: Listing) -> tuple[str, ...]:
     owner = next((package for package in listing.packages.values() if path in package.files), None)
     if owner is None:
         why = _EXTRA.get(os.path.basename(path), "a flag or a variable of the build names it")
-        if path.endswith((".h", ".inc", ".hpp", ".hh", ".hxx")):
+        linked = path.endswith((".a", ".o"))
+        included = path.endswith((".h", ".inc", ".hpp", ".hh", ".hxx"))
+        if included or (listing.clean and path not in listing.extra and not linked):
             why = "C code of the build includes it from elsewhere; the go command does not watch it, we do"
-        elif path.endswith((".a", ".o")):
+        elif linked:
             why = "a #cgo line of the build links it; the go command does not watch it, we do"
-        elif path not in listing.extra and listing.clean:
-            why = "C code of the build includes it from elsewhere; the go command does not watch it, we do"
         elif path not in listing.extra:
             why = f"it was in the build when the go command last saw all; now it says {_first(listing.error)}"
         return (why if os.path.exists(path) else f"it is not there; if it comes: {why}",)
